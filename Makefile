@@ -1,0 +1,36 @@
+# Every target makes its own .venv when it is missing. Python 3.10 or newer is needed to begin with.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test check benchmark pretrain clean
+
+# torch goes first and alone: so no other package's open range chooses a build of it.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=23" -c constraints.txt
+	$(BIN)/python -m pip install --quiet "torch" -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e ".[dev]" -c constraints.txt
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/ppl-scaling solve "$$($(BIN)/ppl-scaling problems --num-problems 1 --seed 7 --text)" --seed 1
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf .typecheck build
+	$(BIN)/python -m pip install --quiet --no-deps --target .typecheck .
+	cd .typecheck && MYPYPATH=. ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p ppl_scaling
+
+benchmark: .venv/installed
+	$(BIN)/python tests/benchmarks/accuracy.py
+
+# Trains the embedded language model and reward model again (an hour on two cores).
+pretrain: .venv/installed
+	$(BIN)/python -m ppl_scaling.models.pretrained.recipe
+
+clean:
+	rm -rf .venv .typecheck build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,39 @@
+"""Inference algorithms: how a posterior is computed, by sampling or exactly."""
+
+from ppl_scaling.inference.answers import Answer
+from ppl_scaling.inference.enumeration import ExactPosterior, ExactTrajectory, enumerate_posterior
+from ppl_scaling.inference.genealogy import Genealogy
+from ppl_scaling.inference.particle_filter import ParticleFilter, Progress
+from ppl_scaling.inference.resampling import (
+    RESAMPLING_SCHEMES,
+    multinomial,
+    resampling_scheme,
+    residual,
+    ssp,
+    stratified,
+    systematic,
+)
+from ppl_scaling.inference.results import ParticleFilterResult, Trajectory
+from ppl_scaling.inference.smc_filter import ParticleState, SMCFilter, StepRecord
+
+__all__ = [
+    "RESAMPLING_SCHEMES",
+    "Answer",
+    "ExactPosterior",
+    "ExactTrajectory",
+    "Genealogy",
+    "ParticleFilter",
+    "ParticleFilterResult",
+    "ParticleState",
+    "Progress",
+    "SMCFilter",
+    "StepRecord",
+    "Trajectory",
+    "enumerate_posterior",
+    "multinomial",
+    "resampling_scheme",
+    "residual",
+    "ssp",
+    "stratified",
+    "systematic",
+]

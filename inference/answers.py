@@ -1,0 +1,89 @@
+"""The posterior over answers: particles grouped by what their answer means.
+
+A particle without an answer belongs to no group. In particular two such particles do not agree with each other: "no
+answer" is never an answer, and its probability is reported beside the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppl_scaling.inference.genealogy import Genealogy
+from ppl_scaling.interfaces import AnswerFormat
+
+__all__ = ["Answer", "answer_posterior", "group_answers"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer and what is known about it.
+
+    Attributes
+    ----------
+    answer : str
+        As its weightiest particle writes it.
+    probability : float
+        Posterior probability, among all particles of the group.
+    standard_error : float
+        Monte-Carlo standard error of the probability, resampling included; NaN if the run can't tell.
+    """
+
+    answer: str
+    probability: float
+    standard_error: float
+
+
+def group_answers(answers: Sequence[str | None], answer_format: AnswerFormat) -> list[int | None]:
+    """Give answers of the same meaning the same number; None stays None.
+
+    Equal texts are compared once, and each new text with one text of each meaning.
+    """
+    meanings: list[str] = []
+    number_of: dict[str, int] = {}
+    for answer in answers:
+        if answer is None or answer in number_of:
+            continue
+        for number, known in enumerate(meanings):
+            if answer_format.equivalent(known, answer):
+                number_of[answer] = number
+                break
+        else:
+            number_of[answer] = len(meanings)
+            meanings.append(answer)
+    return [None if answer is None else number_of[answer] for answer in answers]
+
+
+def answer_posterior(
+    answers: Sequence[str | None], weights: NDArray[np.float64], genealogy: Genealogy, answer_format: AnswerFormat
+) -> tuple[Answer, ...]:
+    """Weigh the answers.
+
+    Parameters
+    ----------
+    answers : sequence of str or None, length N
+    weights : float array, shape (N,)
+        Normalised.
+    genealogy : Genealogy
+    answer_format : AnswerFormat
+
+    Returns
+    -------
+    tuple of Answer
+        Most probable first; answers of probability 0 are left out.
+    """
+    numbers = group_answers(answers, answer_format)
+    posterior = []
+    for number in sorted({number for number in numbers if number is not None}):
+        members = np.array([other == number for other in numbers])
+        probability = float(weights @ members)
+        if probability == 0:
+            continue
+        spokesman = answers[int(np.argmax(np.where(members, weights, -1.0)))]
+        assert spokesman is not None
+        error = genealogy.standard_error(weights, members.astype(np.float64))
+        posterior.append(Answer(spokesman, probability, error))
+    return tuple(sorted(posterior, key=lambda entry: -entry.probability))

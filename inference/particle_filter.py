@@ -1,0 +1,337 @@
+r"""Particle filtering of a language model: from problems to posteriors over answers.
+
+:class:`ParticleFilter` drives :class:`~ppl_scaling.inference.smc_filter.SMCFilter` over a language-model state space until
+every particle has ended, and turns the record into a :class:`~ppl_scaling.inference.results.ParticleFilterResult`.
+
+Target: the model's own, :math:`p(x_{1:T} \mid c, y_{1:T} = 1)`; see the likelihoods for what that is over whole answers.
+
+References
+----------
+Puri et al. (2025), Rollout Roulette, arXiv 2502.01618, algorithm 1 (there with other weights, resampling every step and
+without the evidence).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppl_scaling import host
+from ppl_scaling.errors import PPLScalingError
+from ppl_scaling.inference.answers import answer_posterior
+from ppl_scaling.inference.genealogy import Genealogy
+from ppl_scaling.inference.resampling import ResamplingScheme, systematic
+from ppl_scaling.inference.results import CHOICES, ParticleFilterResult, Trajectory
+from ppl_scaling.inference.smc_filter import SMCFilter, StepRecord
+from ppl_scaling.interfaces import PAD, AnswerFormat
+from ppl_scaling.models.sessions import ParticleSessions
+from ppl_scaling.seeding import fresh_seed, seeded
+from ppl_scaling.tasks.answers import MathAnswers
+
+__all__ = ["ParticleFilter", "Progress"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a run stands after a step; what ``on_step`` is called with.
+
+    Attributes
+    ----------
+    t : int
+    num_active : int
+        Particles that go on, in all groups.
+    ess : tuple of float
+        Effective sample size of each group in the batch.
+    resampled : tuple of bool
+        Whether each of them was resampled at the beginning of the step.
+    """
+
+    t: int
+    num_active: int
+    ess: tuple[float, ...]
+    resampled: tuple[bool, ...]
+
+
+class ParticleFilter:
+    r"""Sequential Monte Carlo for a language-model state space.
+
+    Parameters
+    ----------
+    model : LanguageModelStateSpace
+        Or any program that keeps the same entries in its state.
+    proposal : object, optional
+        What particles are drawn from; default the model itself.
+    num_particles : int, default 16
+    ess_threshold : float, optional
+        Resample below this fraction of ``num_particles``; default: what the likelihood recommends.
+    resampling : callable, default ``systematic``
+    choice : {"mode", "best_score", "sample"}
+        How the result settles on one answer.
+    answer_format : AnswerFormat, optional
+        Default: ``\boxed{}`` answers compared by math-verify.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range.
+
+    Examples
+    --------
+    >>> from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+    >>> from ppl_scaling.models import LanguageModelStateSpace
+    >>> lm = FiniteLanguageModel({"": {"a": 0.6, "b": 0.3, "$": 0.1}})
+    >>> prm = FiniteRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.2)
+    >>> model = LanguageModelStateSpace(lm, prm, max_steps=4)
+    >>> ParticleFilter(model, num_particles=100).run("?", seed=0).log_evidence < 0
+    True
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        proposal: Any | None = None,
+        *,
+        num_particles: int = 16,
+        ess_threshold: float | None = None,
+        resampling: ResamplingScheme = systematic,
+        choice: str = "mode",
+        answer_format: AnswerFormat | None = None,
+    ) -> None:
+        if choice not in CHOICES:
+            raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {choice!r}")
+        self.model = model
+        self.proposal = proposal
+        self.num_particles = num_particles
+        self.ess_threshold = model.likelihood.ess_threshold if ess_threshold is None else ess_threshold
+        self.resampling = resampling
+        self.choice = choice
+        self.answer_format: AnswerFormat = MathAnswers() if answer_format is None else answer_format
+        self._filter(1)  # bad settings are reported here, not at the first run
+
+    def run(
+        self, problem: str, *, seed: int | None = None, on_step: Callable[[Progress], None] | None = None
+    ) -> ParticleFilterResult:
+        """Infer the answer of one problem.
+
+        Parameters
+        ----------
+        problem : str
+        seed : int, optional
+            Default: drawn from torch's global generator, and named in the result.
+        on_step : callable, optional
+            Called after every step.
+
+        Raises
+        ------
+        ValueError
+            If the problem is empty or too long for a model.
+        PPLScalingError
+            If the run fails: all weights zero, a score that is no number.
+        """
+        outcome = self.run_batch([problem], seed=seed, on_step=on_step)[0]
+        if isinstance(outcome, PPLScalingError):
+            raise outcome
+        return outcome
+
+    def run_batch(
+        self, problems: Sequence[str], *, seed: int | None = None, on_step: Callable[[Progress], None] | None = None
+    ) -> list[ParticleFilterResult | PPLScalingError]:
+        """Infer the answers of several problems in one batch, each with a group of particles of its own.
+
+        A problem may appear several times: those are replicates.
+
+        Returns
+        -------
+        list of ParticleFilterResult or PPLScalingError
+            In the order of the problems. A group whose weights are all zero fails alone, and has its error here.
+        """
+        if isinstance(problems, str):
+            raise TypeError("expected a sequence of problems, got one string; use run, or put it in a list")
+        if not problems:
+            return []
+        seed = fresh_seed() if seed is None else seed
+        smc = self._filter(len(problems))
+        started = time.perf_counter()
+        with seeded(seed):
+            smc.init(problems)
+            try:
+                self._loop(smc, on_step)
+            except PPLScalingError:
+                if len(smc.failures) < len(problems):
+                    raise
+        seconds = time.perf_counter() - started
+        return [
+            smc.failures[group] if group in smc.failures else self._result(smc, group, problem, seconds, seed)
+            for group, problem in enumerate(problems)
+        ]
+
+    def _filter(self, num_groups: int) -> SMCFilter:
+        return SMCFilter(
+            self.model,
+            self.proposal,
+            self.num_particles,
+            num_groups=num_groups,
+            ess_threshold=self.ess_threshold,
+            resampling=self.resampling,
+        )
+
+    def _loop(self, smc: SMCFilter, on_step: Callable[[Progress], None] | None) -> None:
+        for t in range(1, self.model.max_steps + 1):
+            smc.step(t)
+            record = smc.history[-1]
+            ended = smc.state.ended()
+            if ended is None:
+                raise TypeError("expected the model to keep 'finished' and 'truncated' in its state, got neither")
+            if on_step is not None:
+                on_step(Progress(t, int((~ended).sum()), tuple(record.ess.tolist()), tuple(record.resampled.tolist())))
+            done = ended.view(-1, self.num_particles).all(-1)
+            if host.is_true(done.all()):
+                return
+            if host.is_true(done.any()):
+                smc.retire(done)
+
+    def _result(self, smc: SMCFilter, group: int, problem: str, seconds: float, seed: int) -> ParticleFilterResult:
+        view = _GroupView([record for record in smc.history if group in record.groups], group, self.num_particles)
+        sessions: ParticleSessions = smc.state.sessions["particles"]
+        log_weights = view.last("log_weights")
+        weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
+        trajectories = self._trajectories(view, sessions, log_weights, weights)
+        answers = answer_posterior([one.answer for one in trajectories], weights, view.genealogy, self.answer_format)
+        result = ParticleFilterResult(
+            problem=problem,
+            method="particle filter",
+            answer=None,
+            answers=answers,
+            no_answer_probability=sum(one.weight for one in trajectories if one.answer is None),
+            log_evidence=float(view.last("log_evidence")),
+            log_evidence_standard_error=view.genealogy.log_evidence_standard_error(weights),
+            log_weights=log_weights,
+            weights=weights,
+            ess=view.series("ess"),
+            ancestors=view.genealogy.ancestors,
+            resampled=view.genealogy.resampled,
+            trajectories=trajectories,
+            scores=np.array([one.score for one in trajectories]),
+            finished=view.last("finished"),
+            truncated=view.last("truncated"),
+            latents=view.latents(),
+            num_particles=self.num_particles,
+            num_steps=len(view.records) - 1,
+            generated_tokens=sum(int(view.num_tokens(t).sum()) for t in range(1, len(view.records))),
+            lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
+            prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
+            seconds=seconds,
+            seed=seed,
+            configuration=self._configuration(),
+        )
+        if answers:
+            # Frozen for everyone else; the choice needs the finished rest of the result.
+            object.__setattr__(result, "answer", result.choose(self.choice, seed=seed))
+        return result
+
+    def _trajectories(
+        self, view: _GroupView, sessions: ParticleSessions, log_weights: NDArray[Any], weights: NDArray[Any]
+    ) -> tuple[Trajectory, ...]:
+        lineages = view.genealogy.lineages()
+        finished, truncated = view.last("finished"), view.last("truncated")
+        lengths = [view.num_tokens(t) for t in range(1, len(view.records))]
+        trajectories = []
+        for particle in range(self.num_particles):
+            texts, scores, num_tokens = [], [], 0
+            for t in range(1, len(view.records)):
+                slot = int(lineages[t, particle])
+                length = int(lengths[t - 1][slot])
+                if not length:
+                    break
+                num_tokens += length
+                texts.append(sessions.texts[t][view.offset(t) + slot])
+                if sessions.reward is not None:
+                    scores.append(float(view.site(t, f"score_{t}")[slot]))
+            probabilities = torch.tensor(scores, dtype=torch.float64).sigmoid().tolist()
+            text = "".join(texts)
+            trajectories.append(
+                Trajectory(
+                    steps=tuple(step for step in map(str.strip, texts) if step),
+                    text=text,
+                    scores=tuple(probabilities),
+                    score=probabilities[-1] if probabilities else float("nan"),
+                    log_weight=float(log_weights[particle]),
+                    weight=float(weights[particle]),
+                    answer=self.answer_format.extract(text) if finished[particle] else None,
+                    finished=bool(finished[particle]),
+                    truncated=bool(truncated[particle]),
+                    num_tokens=num_tokens,
+                )
+            )
+        return tuple(trajectories)
+
+    def _configuration(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "likelihood": repr(model.likelihood),
+            "proposal": None if self.proposal is None else type(self.proposal).__name__,
+            "temperature": model.temperature,
+            "num_particles": self.num_particles,
+            "ess_threshold": self.ess_threshold,
+            "resampling": getattr(self.resampling, "__name__", repr(self.resampling)),
+            "choice": self.choice,
+            "max_steps": model.max_steps,
+            "max_step_tokens": model.max_step_tokens,
+            "max_tokens": model.max_tokens,
+        }
+
+
+class _GroupView:
+    """The record of one group, as arrays on the CPU."""
+
+    def __init__(self, records: list[StepRecord], group: int, num_particles: int) -> None:
+        self.records = records
+        self._positions = [record.groups.index(group) for record in records]
+        self._size = num_particles
+        self.genealogy = Genealogy(
+            ancestors=self.series("ancestors"), resampled=self.series("resampled"), num_particles=num_particles
+        )
+        self._sites: dict[tuple[int, str], NDArray[Any]] = {}
+
+    def offset(self, t: int) -> int:
+        """First slot of the group in the batch of step ``t``."""
+        return self._positions[t] * self._size
+
+    def series(self, name: str) -> NDArray[Any]:
+        """Return a field of the records of steps 1 to T."""
+        rows = [
+            getattr(record, name)[position].cpu().numpy()
+            for record, position in zip(self.records[1:], self._positions[1:], strict=True)
+        ]
+        return np.stack(rows)
+
+    def last(self, name: str) -> NDArray[Any]:
+        """Return a field of the last record."""
+        return getattr(self.records[-1], name)[self._positions[-1]].cpu().numpy()
+
+    def site(self, t: int, name: str) -> NDArray[Any]:
+        """Values of a site of step ``t``, shape (N, ...)."""
+        if (t, name) not in self._sites:
+            value = self.records[t].sites[name][self.offset(t) : self.offset(t) + self._size]
+            self._sites[t, name] = value.cpu().numpy()
+        return self._sites[t, name]
+
+    def num_tokens(self, t: int) -> NDArray[np.int64]:
+        """Length of each particle's token block at step ``t``, shape (N,)."""
+        return (self.site(t, f"x_{t}") != PAD).sum(-1)
+
+    def latents(self) -> dict[str, NDArray[Any]]:
+        """Sites other than blocks and scores, followed along the lineages."""
+        lineages = self.genealogy.lineages()
+        return {
+            name: self.site(t, name)[lineages[t]]
+            for t, record in enumerate(self.records)
+            for name in record.sites
+            if name not in (f"x_{t}", f"score_{t}")
+        }

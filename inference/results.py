@@ -1,0 +1,224 @@
+"""What a run of the particle filter returns: plain data, on the CPU, never changed afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppl_scaling.errors import NoAnswerError
+from ppl_scaling.inference.answers import Answer
+
+__all__ = ["CHOICES", "ParticleFilterResult", "Trajectory"]
+
+CHOICES = ("mode", "best_score", "sample")
+"""Ways to settle on one answer; see ``ParticleFilterResult.choose``."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What one particle wrote.
+
+    Attributes
+    ----------
+    steps : tuple of str
+        Reasoning steps without the white space around them.
+    text : str
+        All of it, exactly as written.
+    scores : tuple of float
+        Score in [0, 1] after each step; empty without a reward model.
+    score : float
+        The last of them; NaN without a reward model.
+    log_weight, weight : float
+        Since the last resampling; normalised within the group.
+    answer : str or None
+        Only a finished trajectory has one.
+    finished, truncated : bool
+        Whether it came to an end of its own, or was cut by a limit.
+    num_tokens : int
+    """
+
+    steps: tuple[str, ...]
+    text: str
+    scores: tuple[float, ...]
+    score: float
+    log_weight: float
+    weight: float
+    answer: str | None
+    finished: bool
+    truncated: bool
+    num_tokens: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ParticleFilterResult:
+    """Posterior of one group of N particles after T steps.
+
+    Attributes
+    ----------
+    problem : str
+    method : str
+    answer : str or None
+        The chosen answer; None if no particle has one.
+    answers : tuple of Answer
+        Posterior over answers, most probable first. With ``no_answer_probability`` it sums to 1.
+    no_answer_probability : float
+        Weight of truncated particles and of those whose text has no answer.
+    log_evidence : float
+        Estimate of the logarithm of the probability of all observations.
+    log_evidence_standard_error : float
+        Monte-Carlo standard error from the genealogy; NaN if it can't tell.
+    log_weights, weights : float array, shape (N,)
+        Final log-weights since the last resampling, and normalised weights.
+    ess : float array, shape (T,)
+        Effective sample size after each step, before any resampling.
+    ancestors : int array, shape (T, N)
+        Particle of the step before that each particle continues.
+    resampled : bool array, shape (T,)
+        Whether the group was resampled at the beginning of the step.
+    trajectories : tuple of Trajectory, length N
+    scores : float array, shape (N,)
+        Final scores.
+    finished, truncated : bool array, shape (N,)
+    latents : mapping of str to array, each of shape (N, ...)
+        Latent sites other than token blocks, along each particle's own history.
+    num_particles, num_steps : int
+    generated_tokens : int
+        Tokens drawn, those of particles that did not survive included.
+    lm_tokens_forwarded, prm_tokens_forwarded : int
+        Tokens that passed through each model.
+    seconds : float
+        Wall-clock time of the whole batch that the group was part of.
+    seed : int
+    configuration : mapping
+        Settings of the run.
+    """
+
+    problem: str
+    method: str
+    answer: str | None
+    answers: tuple[Answer, ...]
+    no_answer_probability: float
+    log_evidence: float
+    log_evidence_standard_error: float
+    log_weights: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    ess: NDArray[np.float64]
+    ancestors: NDArray[np.int64]
+    resampled: NDArray[np.bool_]
+    trajectories: tuple[Trajectory, ...]
+    scores: NDArray[np.float64]
+    finished: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    latents: Mapping[str, NDArray[Any]]
+    num_particles: int
+    num_steps: int
+    generated_tokens: int
+    lm_tokens_forwarded: int
+    prm_tokens_forwarded: int
+    seconds: float
+    seed: int
+    configuration: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        leading = self.answers[0] if self.answers else None
+        belief = f" with probability {leading.probability:.3f}" if leading else ""
+        return (
+            f"{type(self).__name__}(answer={self.answer!r}, mode={leading.answer if leading else None!r}{belief}, "
+            f"log_evidence={self.log_evidence:.3f}, num_particles={self.num_particles}, num_steps={self.num_steps})"
+        )
+
+    def choose(self, how: str = "mode", *, seed: int = 0) -> str:
+        """Settle on one answer.
+
+        Parameters
+        ----------
+        how : {"mode", "best_score", "sample"}
+            The most probable answer (a weighted vote), the answer of the particle with the best final score, or the
+            answer of a particle drawn from the posterior.
+        seed : int
+            For ``"sample"``.
+
+        Raises
+        ------
+        ValueError
+            If ``how`` is something else.
+        NoAnswerError
+            If no particle of positive weight has an answer.
+        """
+        if how not in CHOICES:
+            raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {how!r}")
+        answering = [one for one in self.trajectories if one.answer is not None and one.weight > 0]
+        if not answering:
+            raise NoAnswerError(
+                f"none of {self.num_particles} particles has an answer: {int(self.finished.sum())} finished, "
+                f"{int(self.truncated.sum())} truncated. Raise max_steps or max_tokens, or check that the model ends "
+                "its answers in the expected format."
+            )
+        if how == "mode":
+            return self.answers[0].answer
+        if how == "best_score":
+            best = max(answering, key=lambda one: (one.score, one.weight))
+        else:
+            weights = np.array([one.weight for one in answering])
+            best = answering[int(np.random.default_rng(seed).choice(len(answering), p=weights / weights.sum()))]
+        assert best.answer is not None
+        return best.answer
+
+    @property
+    def best_trajectory(self) -> Trajectory:
+        """The weightiest trajectory that has the chosen answer, or of all if there is none; ties go to the score."""
+        supporting = [one for one in self.trajectories if one.answer is not None and one.answer == self.answer]
+        return max(supporting or self.trajectories, key=lambda one: (one.weight, one.score))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what can be written as JSON; numbers that are not finite become None."""
+        return {
+            "problem": self.problem,
+            "method": self.method,
+            "answer": self.answer,
+            "answers": [
+                {
+                    "answer": one.answer,
+                    "probability": one.probability,
+                    "standard_error": _finite(one.standard_error),
+                }
+                for one in self.answers
+            ],
+            "no_answer_probability": self.no_answer_probability,
+            "log_evidence": _finite(self.log_evidence),
+            "log_evidence_standard_error": _finite(self.log_evidence_standard_error),
+            "ess": self.ess.tolist(),
+            "resampled": self.resampled.tolist(),
+            "num_particles": self.num_particles,
+            "num_steps": self.num_steps,
+            "finished": int(self.finished.sum()),
+            "truncated": int(self.truncated.sum()),
+            "generated_tokens": self.generated_tokens,
+            "lm_tokens_forwarded": self.lm_tokens_forwarded,
+            "prm_tokens_forwarded": self.prm_tokens_forwarded,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "configuration": dict(self.configuration),
+            "trajectories": [
+                {
+                    "steps": list(one.steps),
+                    "scores": list(one.scores),
+                    "score": _finite(one.score),
+                    "log_weight": _finite(one.log_weight),
+                    "weight": one.weight,
+                    "answer": one.answer,
+                    "finished": one.finished,
+                    "truncated": one.truncated,
+                }
+                for one in self.trajectories
+            ],
+        }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

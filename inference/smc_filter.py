@@ -1,0 +1,399 @@
+r"""Sequential Monte Carlo for any Pyro program with ``init`` and ``step``.
+
+:class:`SMCFilter` is ``pyro.infer.SMCFilter`` with what inference over language models needs beside it: groups of
+particles that are independent of each other, float64 weights on the model's device, the evidence, ancestors, any
+resampling scheme, a record of every step, and particles that may end.
+
+This is the one file that touches Pyro's private names (``SMCState._log_weights`` and the methods of ``SMCFilter`` that
+begin with an underscore, Pyro 1.9). It knows nothing of language models.
+
+Target
+------
+After step :math:`t` the weighted particles of each group represent the model's posterior of its latents given all
+observed sites up to :math:`t`, whatever the proposal, and ``exp(log_evidence)`` is an unbiased estimate of the probability
+of the observed sites. This holds for ``ess_threshold`` and schemes fixed beforehand.
+
+References
+----------
+Del Moral (2004), Feynman-Kac Formulae; Chopin and Papaspiliopoulos (2020), An Introduction to Sequential Monte Carlo.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.infer.smcfilter import SMCFilter as PyroSMCFilter
+from pyro.infer.smcfilter import SMCState
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+
+from ppl_scaling import host
+from ppl_scaling.errors import AllWeightsZeroError, ScoreError
+from ppl_scaling.inference.resampling import ResamplingScheme, systematic
+from ppl_scaling.log_weights import ess, log_mean_exp, normalize
+
+__all__ = ["ParticleState", "SMCFilter", "StepRecord"]
+
+
+class ParticleState(SMCState):
+    """What the program remembers of each particle: tensors whose leading dimension is the particle.
+
+    Particles of one group are neighbours. A tensor without dimensions is spread over all particles, as when
+    ``pyro.condition`` fixes a latent. Two boolean entries have a meaning for the filter: particles for which
+    ``finished`` or ``truncated`` is true are absorbing, and their weights no longer change.
+
+    Attributes
+    ----------
+    group_size : int
+        Particles in each group.
+    sessions : dict
+        For what is no tensor and belongs to the run as a whole. It is neither resampled nor locked.
+    """
+
+    def __init__(self, num_groups: int, group_size: int) -> None:
+        super().__init__(num_groups * group_size)
+        self.group_size = group_size
+        self.sessions: dict[str, Any] = {}
+        self._log_weights = torch.zeros(num_groups * group_size, dtype=torch.float64)
+
+    @property
+    def num_groups(self) -> int:
+        """Groups that are still in the batch."""
+        return self._num_particles // self.group_size
+
+    def __setitem__(self, key: Any, value: Tensor) -> None:
+        if isinstance(value, Tensor) and value.dim() == 0:
+            value = value.expand(self._num_particles)
+        super().__setitem__(key, value)
+
+    def ended(self) -> Tensor | None:
+        """Particles that are finished or truncated, shape (K,), or None if the program has no such entries."""
+        flags = [self[key] for key in ("finished", "truncated") if key in self]
+        for flag in flags:
+            if flag.dtype != torch.bool:
+                raise TypeError(f"expected state['finished'] and state['truncated'] to be bool, got {flag.dtype}")
+        return torch.stack(flags).any(0) if flags else None
+
+    def move(self, index: Tensor) -> None:
+        """Replace every entry by its elements at ``index``, shape (K,)."""
+        self._num_particles = len(index)
+        for key in list(self):
+            super().__setitem__(key, self[key][index])
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """What happened in one step, for the groups that took part in it.
+
+    Attributes
+    ----------
+    t : int
+        0 is ``init``.
+    groups : tuple of int
+        Which groups the rows below belong to.
+    ancestors : Tensor, shape (G, N)
+        The particle of step ``t - 1`` that each particle continues, as a position within the group.
+    resampled : Tensor, shape (G,), bool
+        Whether the group was resampled before this step.
+    log_weights : Tensor, shape (G, N)
+        After the step, since the last resampling; not normalised.
+    ess : Tensor, shape (G,)
+        Effective sample size after the step.
+    log_evidence : Tensor, shape (G,)
+        Of all steps so far.
+    sites : mapping of str to Tensor
+        Latent and deterministic sites, with ``G * N`` as leading dimension.
+    finished, truncated : Tensor, shape (G, N), or None
+        Entries of the state after the step.
+    """
+
+    t: int
+    groups: tuple[int, ...]
+    ancestors: Tensor
+    resampled: Tensor
+    log_weights: Tensor
+    ess: Tensor
+    log_evidence: Tensor
+    sites: Mapping[str, Tensor]
+    finished: Tensor | None
+    truncated: Tensor | None
+
+
+class SMCFilter(PyroSMCFilter):
+    """A particle filter for a Pyro program.
+
+    The program and the guide (proposal) are objects with ``init(state, ...)`` and ``step(state, ...)``, as in Pyro. Without
+    a guide the particles are drawn from the model itself. A latent site that the guide leaves out is drawn from the model.
+    Effect handlers mean what they mean in Pyro: an observed or conditioned site, a factor, a scale and a mask all change
+    the weights accordingly.
+
+    Resampling happens at the *beginning* of a step, so the weights after the last step are those of the estimate.
+
+    Parameters
+    ----------
+    model : object
+    guide : object, optional
+    num_particles : int, default 16
+        In each group.
+    max_plate_nesting : int, default 0
+        As in Pyro.
+    num_groups : int, default 1
+        Independent filters in one batch: several problems, or replicates of one.
+    ess_threshold : float, default 0.5
+        A group is resampled when its effective sample size is below this fraction of ``num_particles``.
+    resampling : callable, default ``systematic``
+        A scheme of :mod:`ppl_scaling.inference.resampling`.
+
+    Attributes
+    ----------
+    history : list of StepRecord
+    failures : dict of int to AllWeightsZeroError
+        Groups that have left the batch because all their weights are zero. If that happens to every group, it is raised.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        guide: Any | None = None,
+        num_particles: int = 16,
+        max_plate_nesting: int = 0,
+        *,
+        num_groups: int = 1,
+        ess_threshold: float = 0.5,
+        resampling: ResamplingScheme = systematic,
+    ) -> None:
+        for name, number in {"num_particles": num_particles, "num_groups": num_groups}.items():
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ValueError(f"expected {name} to be an integer of at least 1, got {number!r}")
+        if not 0 < ess_threshold <= 1:
+            raise ValueError(f"expected ess_threshold to be in (0, 1], got {ess_threshold}")
+        if not callable(resampling):
+            raise TypeError(f"expected resampling to be a function of weights, got {resampling!r}")
+        super().__init__(model, guide, num_groups * num_particles, max_plate_nesting, ess_threshold=ess_threshold)
+        self.num_groups = num_groups
+        self.group_size = num_particles
+        self.resampling = resampling
+        self.groups: tuple[int, ...] = ()
+        self.history: list[StepRecord] = []
+        self.failures: dict[int, AllWeightsZeroError] = {}
+        self._log_evidence_before = torch.zeros(num_groups, dtype=torch.float64)
+        self._start()
+
+    @property
+    def log_weights(self) -> Tensor:
+        """Log-weights since the last resampling, shape (G, N), float64."""
+        return self.state._log_weights.view(-1, self.group_size)
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """Logarithm of the estimated probability of all observed sites so far, shape (G,), float64."""
+        return self._log_evidence_before + log_mean_exp(self.log_weights)
+
+    def init(self, *args: Any, **kwargs: Any) -> None:
+        """Run ``init`` of guide and model; arguments are passed to both. Forgets any earlier run."""
+        self._start()
+        identity = torch.arange(self.group_size).expand(self.num_groups, -1)
+        self._propagate("init", args, kwargs, identity, torch.zeros(self.num_groups, dtype=torch.bool))
+
+    def step(self, *args: Any, **kwargs: Any) -> None:
+        """Resample where the weights ask for it, then run ``step`` of guide and model; arguments go to both.
+
+        Raises
+        ------
+        AllWeightsZeroError
+            If no group has a possible particle left.
+        ScoreError
+            If a log-weight becomes NaN or plus infinity.
+        """
+        if not self.history:
+            raise RuntimeError("expected init to be called before step")
+        ancestors, resampled = self._resample()
+        self._propagate("step", args, kwargs, ancestors, resampled)
+
+    def get_empirical(self) -> dict[Any, dist.Empirical]:
+        """Weighted particles of every entry of the state; batch shape ``(G,)`` if there are several groups."""
+        if self.num_groups == 1:
+            return super().get_empirical()
+        shape = self.log_weights.shape
+        return {
+            key: dist.Empirical(value.reshape(*shape, *value.shape[1:]), self.log_weights)
+            for key, value in self.state.items()
+        }
+
+    def retire(self, leaving: Tensor) -> None:
+        """Take groups, shape (G,) bool, out of the batch; their record stays as it is."""
+        staying = host.positions(~leaving)
+        self.groups = tuple(self.groups[position] for position in host.as_list(staying))
+        slots = torch.arange(self.group_size, device=staying.device) + staying[:, None] * self.group_size
+        self._log_evidence_before = self._log_evidence_before[staying]
+        self.state._log_weights = self.log_weights[staying].flatten()
+        self.state.move(slots.flatten())
+
+    def _start(self) -> None:
+        self.state = ParticleState(self.num_groups, self.group_size)
+        self.groups = tuple(range(self.num_groups))
+        self.history = []
+        self.failures = {}
+        self._log_evidence_before = torch.zeros(self.num_groups, dtype=torch.float64)
+
+    def _resample(self) -> tuple[Tensor, Tensor]:
+        log_weights = self.log_weights
+        resampled = ess(log_weights) < self.ess_threshold * self.group_size
+        identity = torch.arange(self.group_size, device=log_weights.device).expand_as(log_weights)
+        if not host.is_true(resampled.any()):
+            return identity, resampled
+        drawn = self.resampling(normalize(log_weights))
+        ancestors = torch.where(resampled[:, None], drawn, identity)
+        self._log_evidence_before = self._log_evidence_before + torch.where(
+            resampled, log_mean_exp(log_weights), torch.zeros_like(self._log_evidence_before)
+        )
+        self.state._log_weights = log_weights.masked_fill(resampled[:, None], 0.0).flatten()
+        first_slots = torch.arange(len(ancestors), device=ancestors.device)[:, None] * self.group_size
+        self.state.move((ancestors + first_slots).flatten())
+        return ancestors, resampled
+
+    def _propagate(
+        self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], ancestors: Tensor, resampled: Tensor
+    ) -> None:
+        state: ParticleState = self.state
+        absorbed = state.ended()
+        self.particle_plate = pyro.plate("particles", state._num_particles, dim=-1 - self.max_plate_nesting)
+        run: Callable[..., Any] = getattr(self.model, method)
+        guide_trace = None
+        with torch.no_grad(), poutine.block(), self.particle_plate:
+            if self.guide is not None:
+                with state._lock():
+                    guide_trace = poutine.trace(getattr(self.guide, method)).get_trace(state, *args, **kwargs)
+                run = poutine.replay(run, guide_trace)
+            model_trace = poutine.trace(run).get_trace(state, *args, **kwargs)
+            self._reweight(model_trace, guide_trace, absorbed)
+        device = self.log_weights.device
+        shape = self.log_weights.shape
+        self.history.append(
+            StepRecord(
+                t=len(self.history),
+                groups=self.groups,
+                ancestors=ancestors.to(device),
+                resampled=resampled.to(device),
+                log_weights=self.log_weights,
+                ess=ess(self.log_weights),
+                log_evidence=self.log_evidence,
+                sites=_recorded(model_trace),
+                finished=state["finished"].view(shape) if "finished" in state else None,
+                truncated=state["truncated"].view(shape) if "truncated" in state else None,
+            )
+        )
+        self._retire_the_dead()
+
+    def _reweight(self, model_trace: Any, guide_trace: Any, absorbed: Tensor | None) -> None:
+        """Add ``log p - log q`` of the drawn sites and ``log p`` of the observed ones."""
+        increments = _increments(prune_subsample_sites(model_trace), guide_trace, self.state._num_particles)
+        log_weights = self.state._log_weights
+        if increments:
+            device = increments[0][1].device
+        else:
+            device = next((value.device for value in self.state.values()), log_weights.device)
+        log_weights = log_weights.to(device)
+        self._log_evidence_before = self._log_evidence_before.to(device)
+        for _, increment in increments:
+            if absorbed is not None:
+                increment = increment.masked_fill(absorbed, 0.0)
+            log_weights = log_weights + increment
+        # A new tensor at each step: records keep the old ones.
+        self.state._log_weights = log_weights
+        self._sites_of_last_step = increments
+        bad = torch.isnan(log_weights) | (log_weights == math.inf)
+        if host.is_true(bad.any()):
+            self._raise_bad_weight(increments, bad)
+
+    def _raise_bad_weight(self, increments: list[tuple[str, Tensor]], bad: Tensor) -> None:
+        particle = int(host.as_list(host.positions(bad))[0])
+        for name, increment in increments:
+            value = float(increment[particle])
+            if math.isnan(value) or value == math.inf:
+                raise ScoreError(f"log-probability of site '{name}'", value, len(self.history), particle)
+        raise ScoreError("log-weight", float(self.state._log_weights[particle]), len(self.history), particle)
+
+    def _retire_the_dead(self) -> None:
+        """Let groups without a possible particle leave; the others go on."""
+        dead = (self.log_weights == -math.inf).all(-1)
+        if not host.is_true(dead.any()):
+            return
+        t = len(self.history) - 1
+        for position in host.as_list(host.positions(dead)):
+            group = self.groups[position]
+            self.failures[group] = AllWeightsZeroError(t, group, self._killing_site(position))
+        if host.is_true(dead.all()) and len(self.failures) == self.num_groups:
+            raise next(iter(self.failures.values()))
+        self.retire(dead)
+
+    def _killing_site(self, position: int) -> str:
+        total = torch.zeros(self.group_size, dtype=torch.float64)
+        slots = slice(position * self.group_size, (position + 1) * self.group_size)
+        for name, increment in self._sites_of_last_step:
+            total = total + increment[slots].cpu()
+            if not host.is_true((total > -math.inf).any()):
+                return name
+        return "one of an earlier step"
+
+
+def _increments(model_trace: Any, guide_trace: Any, num_particles: int) -> list[tuple[str, Tensor]]:
+    """Increment of the log-weight, shape (K,), from each site that makes one."""
+    proposed: dict[str, Any] = {}
+    if guide_trace is not None:
+        guide_trace = prune_subsample_sites(guide_trace)
+        guide_trace.compute_log_prob()
+        proposed = {name: site for name, site in guide_trace.nodes.items() if site["type"] == "sample"}
+    model_sites = {name: site for name, site in model_trace.nodes.items() if site["type"] == "sample"}
+    for name in proposed:
+        if name not in model_sites:
+            raise ValueError(f"expected the guide to sample sites of the model, got '{name}', which the model lacks")
+        if model_sites[name]["is_observed"]:
+            raise ValueError(f"expected the guide to sample latent sites, got '{name}', which the model observes")
+
+    def needed(name: str, site: Any) -> bool:
+        # A latent drawn from the model itself cancels out, unless a handler has changed its density since.
+        return bool(site["is_observed"] or name in proposed or site["mask"] is not None or not _is_one(site["scale"]))
+
+    model_trace.compute_log_prob(site_filter=needed)
+    increments = []
+    for name, site in model_sites.items():
+        if not needed(name, site):
+            continue
+        log_weight = _per_particle(site["log_prob"], num_particles)
+        if name in proposed:
+            log_weight = log_weight - _per_particle(proposed[name]["log_prob"], num_particles)
+        elif not site["is_observed"]:
+            drawn_from = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+            log_weight = log_weight - _per_particle(drawn_from, num_particles)
+        increments.append((name, log_weight))
+    return increments
+
+
+def _is_one(scale: Any) -> bool:
+    return isinstance(scale, (int, float)) and scale == 1
+
+
+def _per_particle(log_prob: Tensor, num_particles: int) -> Tensor:
+    return log_prob.reshape(num_particles, -1).double().sum(-1)
+
+
+def _recorded(trace: Any) -> dict[str, Tensor]:
+    """Values of the latent and the deterministic sites."""
+    return {
+        name: site["value"]
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and (not site["is_observed"] or site["infer"].get("_deterministic"))
+    }

@@ -1,0 +1,67 @@
+"""Keeps the rows of the sessions in step with the particles of the filter.
+
+The filter moves particles between steps: it resamples them and drops groups that have ended. It knows tensors only. So the
+program writes every particle's slot number into the state; after the filter has moved them these numbers tell where each
+particle came from, and :meth:`ParticleSessions.follow` makes the sessions follow, in one gather, leaving out the
+particles that have ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppl_scaling import host
+from ppl_scaling.interfaces import LanguageModelSession, RewardModelSession
+
+__all__ = ["ParticleSessions"]
+
+
+class ParticleSessions:
+    """The language model's and the reward model's session of one run.
+
+    Attributes
+    ----------
+    slots : Tensor, shape (R,)
+        The active particle that each row belongs to.
+    texts : dict of int to list of str
+        Text of each step ``t`` for every particle in the batch at that step, empty where it was not active.
+    """
+
+    def __init__(self, language: LanguageModelSession, reward: RewardModelSession | None) -> None:
+        self.language = language
+        self.reward = reward
+        self.slots = torch.arange(language.num_rows, device=language.device)
+        self._row_of_slot = self.slots
+        self.texts: dict[int, list[str]] = {}
+        self._t: int | None = None
+
+    def follow(self, state: Any, t: int) -> Tensor:
+        """Bring the rows in line with ``state`` at the beginning of step ``t``, once, whoever asks first.
+
+        Returns
+        -------
+        Tensor, shape (K,), bool
+            Which particles are active.
+        """
+        active = ~(state["finished"] | state["truncated"])
+        if self._t != t:
+            self._t = t
+            self.slots = host.positions(active)
+            rows = self._row_of_slot[state["slot"][self.slots]]
+            # Resampling may leave no active particle at all; the sessions then have nothing more to do.
+            if len(rows):
+                self.language.select(rows)
+            if len(rows) and self.reward is not None:
+                self.reward.select(rows.to(self.reward.device))
+            self._row_of_slot = torch.full(active.shape, -1, dtype=torch.long, device=active.device)
+            self._row_of_slot[self.slots] = torch.arange(len(self.slots), device=active.device)
+        return active
+
+    def note(self, t: int, texts: list[str], num_particles: int) -> None:
+        """Keep the texts of the rows for the trajectories of the result."""
+        self.texts[t] = [""] * num_particles
+        for slot, text in zip(host.as_list(self.slots), texts, strict=True):
+            self.texts[t][slot] = text

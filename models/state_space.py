@@ -1,0 +1,147 @@
+r"""LLM generation as a state-space model in Pyro.
+
+Prompt :math:`c`; the state :math:`x_t` is one reasoning step, and
+
+.. math::
+
+    x_t \sim p_\mathrm{LM}(\cdot \mid c, x_{<t}), \qquad y_t \sim p(\cdot \mid c, x_{\le t}), \qquad y_t = 1,
+
+where the emission is a :class:`~ppl_scaling.models.likelihoods.Likelihood` of the reward model's score. It is an ordinary
+Pyro program with ``init`` and ``step``, without a loop over time and without resampling. Subclass it, or write such an
+object yourself, to make another generative model:
+
+>>> class Diverse(LanguageModelStateSpace):                      # doctest: +SKIP
+...     def init(self, state, prompts):
+...         super().init(state, prompts)
+...         state["temperature"] = pyro.sample("temperature", dist.LogNormal(0.0, 0.2))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppl_scaling.interfaces import LanguageModel, RewardModel
+from ppl_scaling.models.likelihoods import Likelihood, TwistLikelihood
+from ppl_scaling.models.sessions import ParticleSessions
+from ppl_scaling.models.token_block import TokenBlock, broadcast_temperature
+
+__all__ = ["LanguageModelStateSpace"]
+
+
+class LanguageModelStateSpace:
+    """A language model that writes step by step and a reward model that watches.
+
+    Pyro sites of step ``t``: ``x_{t}``, the token block, and ``y_{t}``, the emission; ``score_{t}``, the logit of the
+    score, is deterministic. A particle that has ended is absorbing: its block is empty and its increment 0. One that
+    reaches ``max_steps`` or runs out of tokens is *truncated*: it keeps its weight.
+
+    Entries of the state, each with the particles on its leading dimension: ``finished`` and ``truncated`` (bool),
+    ``score_logit`` (logit of the score so far), ``slot`` (for the sessions), and ``temperature`` if a subclass puts it
+    there: then it divides the LM's logits in place of the constant.
+
+    Parameters
+    ----------
+    language_model : LanguageModel
+    reward_model : RewardModel or None
+        Without one there is no emission, and the model is the language model's own law.
+    likelihood : Likelihood, default ``TwistLikelihood()``
+    temperature : float, default 1.0
+        Divides the LM's logits; it is part of the model, so weights do not correct for it.
+    max_steps : int, default 20
+        Longest answer in steps.
+    max_step_tokens : int, default 64
+        A step that has not ended by then ends there.
+    max_tokens : int, optional
+        Longest answer in tokens; default: what the context holds.
+
+    Raises
+    ------
+    ValueError
+        If a limit is below 1 or the temperature is not above 0.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        reward_model: RewardModel | None,
+        likelihood: Likelihood | None = None,
+        *,
+        temperature: float = 1.0,
+        max_steps: int = 20,
+        max_step_tokens: int = 64,
+        max_tokens: int | None = None,
+    ) -> None:
+        limits = {"max_steps": max_steps, "max_step_tokens": max_step_tokens, "max_tokens": max_tokens}
+        for name, limit in limits.items():
+            if limit is not None and limit < 1:
+                raise ValueError(f"expected {name} to be at least 1, got {limit}")
+        if not temperature > 0:
+            raise ValueError(f"expected a temperature above 0, got {temperature}")
+        self.language_model = language_model
+        self.reward_model = reward_model
+        self.likelihood = TwistLikelihood() if likelihood is None else likelihood
+        self.temperature = temperature
+        self.max_steps = max_steps
+        self.max_step_tokens = max_step_tokens
+        self.max_tokens = max_tokens
+
+    def init(self, state: Any, prompts: Sequence[str]) -> None:
+        """Open the sessions and set up the state.
+
+        Parameters
+        ----------
+        state : ParticleState
+        prompts : sequence of str
+            One for each group.
+        """
+        if len(prompts) != state.num_groups:
+            raise ValueError(f"expected one prompt for each of the {state.num_groups} groups, got {len(prompts)}")
+        language = self.language_model.start(
+            prompts, state.group_size, max_step_tokens=self.max_step_tokens, max_tokens=self.max_tokens
+        )
+        reward = None if self.reward_model is None else self.reward_model.start(prompts, state.group_size)
+        sessions = ParticleSessions(language, reward)
+        state.sessions["particles"] = sessions
+        state["slot"] = sessions.slots
+        state["finished"] = torch.zeros_like(sessions.slots, dtype=torch.bool)
+        state["truncated"] = torch.zeros_like(state["finished"])
+        state["score_logit"] = torch.full(sessions.slots.shape, torch.inf, dtype=torch.float64, device=language.device)
+
+    def step(self, state: Any, t: int) -> None:
+        """Write step ``t`` (from 1) of every active particle and observe it."""
+        transition = self.transition(state, t)
+        token_block = pyro.sample(f"x_{t}", transition)
+        self.advance(state, t, transition, token_block)
+
+    def transition(self, state: Any, t: int) -> TokenBlock:
+        """Law of the token block of step ``t``; a proposal may start from it too."""
+        sessions: ParticleSessions = state.sessions["particles"]
+        active = sessions.follow(state, t)
+        temperature = state["temperature"] if "temperature" in state else self.temperature
+        return TokenBlock(sessions.language, active, sessions.slots, broadcast_temperature(temperature, active))
+
+    def advance(self, state: Any, t: int, transition: TokenBlock, token_block: Tensor) -> None:
+        """Make ``token_block`` part of every active particle: contexts, ends, score and emission ``y_{t}``."""
+        sessions: ParticleSessions = state.sessions["particles"]
+        active, slots = transition.active, transition.slots
+        texts, finished, truncated = transition.accept(token_block, last_step=t == self.max_steps)
+        sessions.note(t, texts, len(active))
+        if sessions.reward is not None and texts:
+            fits = sessions.reward.fits(texts).to(active.device)
+            truncated = truncated | (~fits & ~finished)
+            logits = sessions.reward.score(texts).to(active.device).double()
+            before = state["score_logit"]
+            scored = torch.zeros_like(active)
+            scored[slots] = fits
+            after = before.clone()
+            after[slots] = torch.where(fits, logits, before[slots])
+            state["score_logit"] = pyro.deterministic(f"score_{t}", after)
+            self.likelihood.observe(f"y_{t}", after, before, scored)
+        state["finished"] = state["finished"].index_put((slots,), finished)
+        state["truncated"] = state["truncated"].index_put((slots,), truncated)
+        state["slot"] = torch.arange(len(active), device=active.device)

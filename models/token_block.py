@@ -1,0 +1,148 @@
+"""One reasoning step of every particle as a Pyro distribution.
+
+``TokenBlock`` is a distribution over padded token blocks. Sampling it lets the language model write a step; the
+log-probability of what was written comes from the session's memory, so the model is never run twice for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+
+from ppl_scaling.interfaces import PAD, LanguageModelSession
+
+__all__ = ["TokenBlock"]
+
+
+class TokenBlock(TorchDistribution):
+    """The language model's law of the next reasoning step.
+
+    Batch shape ``(K,)``, one element for each particle; event shape ``(L,)``, tokens padded with -1. ``L`` is that of the
+    longest step drawn. A particle that is not active has the empty step with probability 1.
+
+    Parameters
+    ----------
+    session : LanguageModelSession
+        Has one row for each active particle.
+    active : Tensor, shape (K,), bool
+    slots : Tensor, shape (R,)
+        Positions of the active particles among the ``K``, in the order of the session's rows.
+    temperature : Tensor, shape (K,)
+        Divides the LM's logits; above 0.
+    target : TokenBlock, optional
+        The law that this one is a proposal for. Its log-probability is computed alongside when this one is sampled.
+
+    Raises
+    ------
+    ValueError
+        If a temperature is not above 0.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.independent(constraints.integer, 1)
+    has_rsample = False
+
+    def __init__(
+        self,
+        session: LanguageModelSession,
+        active: Tensor,
+        slots: Tensor,
+        temperature: Tensor,
+        target: TokenBlock | None = None,
+    ) -> None:
+        super().__init__(batch_shape=active.shape, event_shape=torch.Size((1,)), validate_args=False)
+        self.session = session
+        self.active = active
+        self.slots = slots
+        self.temperature = temperature
+        self.target = target
+
+    def at_temperature(self, temperature: float | Tensor) -> TokenBlock:
+        """Return a proposal for this law: the same model with its logits divided by ``temperature``."""
+        return TokenBlock(
+            self.session, self.active, self.slots, broadcast_temperature(temperature, self.active), target=self
+        )
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> TokenBlock:
+        """Return ``self``: the particles are the batch.
+
+        Raises
+        ------
+        ValueError
+            If another batch shape is asked for.
+        """
+        if torch.Size(batch_shape) != self.batch_shape:
+            raise ValueError(f"expected batch shape {tuple(self.batch_shape)}, got {tuple(batch_shape)}")
+        return self
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Write one step for each active particle; shape ``(K, L)``, int64.
+
+        Raises
+        ------
+        ValueError
+            If ``sample_shape`` is not empty: a session has one future for each row.
+        """
+        if tuple(sample_shape):
+            raise ValueError(f"expected an empty sample_shape, got {tuple(sample_shape)}")
+        if not len(self.slots):
+            return torch.full((len(self.active), 1), PAD, dtype=torch.long, device=self.active.device)
+        record: Sequence[Tensor] = () if self.target is None else (self.target.temperature[self.slots],)
+        rows = self.session.sample(self.temperature[self.slots], record)
+        block = torch.full((len(self.active), rows.shape[1]), PAD, dtype=torch.long, device=rows.device)
+        block[self.slots] = rows
+        return block
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of a step of each particle, shape ``(K,)``, float64; 0 where not active.
+
+        Parameters
+        ----------
+        value : Tensor, shape (K, L) or (L,)
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit, or an active particle's step is empty.
+        """
+        log_prob = torch.zeros(len(self.active), dtype=torch.float64, device=self.active.device)
+        if len(self.slots):
+            log_prob[self.slots] = self.session.log_prob(self._rows(value), self.temperature[self.slots])
+        return log_prob
+
+    def accept(self, value: Tensor, last_step: bool) -> tuple[list[str], Tensor, Tensor]:
+        """Make ``value`` the past of the active particles.
+
+        Returns
+        -------
+        texts : list of str
+            Text of the step of each row of the session.
+        finished, truncated : Tensor, shape (R,), bool
+            How the rows stand after it.
+        """
+        if not len(self.slots):
+            return [], self.active[self.slots], self.active[self.slots]
+        self.log_prob(value)  # lets a session that has not seen the block (a conditioned site) compute it now
+        rows = self._rows(value)
+        return self.session.decode(rows), *self.session.accept(rows, last_step)
+
+    def _rows(self, value: Tensor) -> Tensor:
+        """Blocks of the session's rows, cut to the longest."""
+        if value.shape[-1:] == value.shape:
+            value = value.expand(len(self.active), -1)
+        if value.dim() != 2 or len(value) != len(self.active):
+            raise ValueError(f"expected token blocks of shape ({len(self.active)}, L) or (L,), got {tuple(value.shape)}")
+        return value[self.slots]
+
+
+def broadcast_temperature(temperature: float | Tensor, active: Tensor) -> Tensor:
+    """One temperature for each particle, shape (K,), checked to be above 0."""
+    if isinstance(temperature, Tensor):
+        return temperature.expand(active.shape)
+    if not temperature > 0:
+        raise ValueError(f"expected a temperature above 0, got {temperature}")
+    return torch.full(active.shape, float(temperature), device=active.device)

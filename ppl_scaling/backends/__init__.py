@@ -1,0 +1,18 @@
+"""Language models and reward models that sessions run on.
+
+This is the only place that knows tokenizers, caches and devices. Import :mod:`ppl_scaling.backends.finite` alone to work
+without transformers.
+"""
+
+from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.stopping import Delimiter
+from ppl_scaling.backends.transformers_lm import TransformersLanguageModel
+from ppl_scaling.backends.transformers_prm import TokenClassificationRewardModel
+
+__all__ = [
+    "Delimiter",
+    "FiniteLanguageModel",
+    "FiniteRewardModel",
+    "TokenClassificationRewardModel",
+    "TransformersLanguageModel",
+]

@@ -1,0 +1,37 @@
+"""The command line: ``ppl-scaling``.
+
+Commands parse and render; what they do is done by the library. Heavy imports happen inside the commands, so that
+``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from ppl_scaling.cli.problems import problems
+from ppl_scaling.cli.solve import solve
+from ppl_scaling.errors import PPLScalingError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="ppl-scaling",
+    help="Inference-time scaling of language models as probabilistic inference.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(solve)
+app.command()(problems)
+
+
+def main() -> None:
+    """Run the command line; a failure is one clear line on standard error and exit code 2."""
+    try:
+        app()
+    except (PPLScalingError, ValueError, TypeError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print("Error:", str(error), markup=False)
+        sys.exit(2)

@@ -1,0 +1,129 @@
+"""What the command line shows: progress while it runs, then the posterior at a glance."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as RichLive
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ppl_scaling.inference import ParticleFilterResult, Progress
+
+__all__ = ["Live", "quiet_transformers", "show"]
+
+_BAR = 24
+
+
+def quiet_transformers() -> None:
+    """Keep transformers' progress bars out of the output."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+class Live:
+    """A line for every step while the filter runs, on standard error."""
+
+    def __init__(self, num_particles: int, max_steps: int, *, visible: bool) -> None:
+        self._num_particles = num_particles
+        self._max_steps = max_steps
+        self._visible = visible
+        self._history: list[Progress] = []
+        self._live = RichLive(console=Console(stderr=True), transient=True, refresh_per_second=8)
+
+    def __enter__(self) -> Live:
+        if self._visible:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._visible:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show one more step."""
+        self._history.append(progress)
+        if not self._visible:
+            return
+        table = _table("step", "alive", "ESS", "")
+        for one in self._history[-12:]:
+            ess = one.ess[0]
+            table.add_row(str(one.t), str(one.num_active), f"{ess:.1f}", _bar(ess / self._num_particles))
+        self._live.update(Group(Text(f"step {progress.t} of at most {self._max_steps}"), table), refresh=True)
+
+
+def show(result: ParticleFilterResult, console: Console | None = None) -> None:
+    """Print the posterior, the health of the run and the best trajectory."""
+    console = console or Console(highlight=False)
+    console.print(Panel(escape(result.problem), title="problem", title_align="left", box=box.ROUNDED))
+    answer = "none" if result.answer is None else result.answer
+    console.print(Text.assemble("answer  ", (answer, "bold green" if result.answer is not None else "bold red")))
+    console.print()
+    console.print(_posterior(result))
+    console.print(_health(result))
+    best = result.best_trajectory
+    lines = Table(box=None, show_header=False, pad_edge=False)
+    lines.add_column(justify="right", style="dim")
+    lines.add_column()
+    for step, score in zip(best.steps, best.scores or (math.nan,) * len(best.steps), strict=False):
+        lines.add_row("" if math.isnan(score) else f"{score:.3f}", escape(step))
+    title = "weightiest trajectory with this answer (score after each step)" if result.answer else "weightiest trajectory"
+    console.print(Panel(lines, title=title, title_align="left", box=box.ROUNDED))
+
+
+def _posterior(result: ParticleFilterResult) -> RenderableType:
+    table = _table("answer", "probability", "std. error", "")
+    for one in result.answers[:10]:
+        error = "unknown" if math.isnan(one.standard_error) else f"{one.standard_error:.3f}"
+        style = "bold" if one.answer == result.answer else ""
+        table.add_row(escape(one.answer), f"{one.probability:.3f}", error, _bar(one.probability), style=style)
+    if len(result.answers) > 10:
+        rest = sum(one.probability for one in result.answers[10:])
+        table.add_row(f"({len(result.answers) - 10} others)", f"{rest:.3f}", "", _bar(rest), style="dim")
+    if result.no_answer_probability > 5e-4 or not result.answers:
+        share = result.no_answer_probability
+        table.add_row("(no answer)", f"{share:.3f}", "", _bar(share), style="dim")
+    return table
+
+
+def _health(result: ParticleFilterResult) -> RenderableType:
+    error = result.log_evidence_standard_error
+    evidence = f"{result.log_evidence:.3f}" + ("" if math.isnan(error) else f" ± {error:.3f}")
+    ess = " ".join(
+        f"{size:.1f}{'*' if moved else ''}" for size, moved in zip(result.ess, [*result.resampled[1:], False], strict=True)
+    )
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column(style="dim")
+    grid.add_column()
+    grid.add_row("log evidence", evidence)
+    grid.add_row("ESS by step", f"{ess}   of {result.num_particles}; * resampled after it")
+    grid.add_row("particles", f"{int(result.finished.sum())} finished, {int(result.truncated.sum())} truncated")
+    grid.add_row(
+        "tokens",
+        f"{result.generated_tokens} generated, {result.lm_tokens_forwarded} through the LM, "
+        f"{result.prm_tokens_forwarded} through the PRM",
+    )
+    grid.add_row("time", f"{result.seconds:.2f} s, seed {result.seed}")
+    if any(math.isnan(one.standard_error) for one in result.answers):
+        grid.add_row("note", "all particles descend from one: the run cannot tell its own error; use more particles")
+    return Group(grid, Text())
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position in (0, len(columns) - 1) else "right")
+    return table
+
+
+def _bar(share: float) -> str:
+    filled = round(_BAR * min(max(share, 0.0), 1.0))
+    return "█" * filled + "░" * (_BAR - filled)

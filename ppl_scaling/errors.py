@@ -1,0 +1,75 @@
+"""The errors of the library.
+
+A user's mistake is a ``ValueError`` or a ``TypeError``. What fails while the library is at work is a subclass of
+:class:`PPLScalingError`, so that one ``except`` clause catches all of it.
+"""
+
+from __future__ import annotations
+
+from pyro.infer.smcfilter import SMCFailed
+
+__all__ = [
+    "AllWeightsZeroError",
+    "BackendError",
+    "ConstantScoreError",
+    "NoAnswerError",
+    "PPLScalingError",
+    "ScoreError",
+]
+
+
+class PPLScalingError(Exception):
+    """Base class of every failure of the library itself."""
+
+
+class AllWeightsZeroError(PPLScalingError, SMCFailed):
+    """Every particle of a group has log-weight minus infinity.
+
+    It is also Pyro's ``SMCFailed``, so that code written for ``pyro.infer.SMCFilter`` catches it.
+
+    Attributes
+    ----------
+    step : int
+        The step at which the last particle died; 0 is ``init``.
+    group : int
+        The group of particles that died.
+    """
+
+    def __init__(self, step: int, group: int, site: str) -> None:
+        super().__init__(
+            f"all particles of group {group} have weight zero after site '{site}' of step {step}: no particle is "
+            "possible under the model. Use more particles, a proposal that covers the likelihood, or a smaller beta."
+        )
+        self.step = step
+        self.group = group
+
+
+class ScoreError(PPLScalingError):
+    """A log-probability or a score is NaN or plus infinity.
+
+    Attributes
+    ----------
+    step : int
+        The step at which it appeared.
+    particle : int
+        The first particle (slot in the batch) that has it.
+    """
+
+    def __init__(self, what: str, value: float, step: int, particle: int) -> None:
+        super().__init__(
+            f"{what} of particle {particle} at step {step} is {value}; expected a finite number or minus infinity"
+        )
+        self.step = step
+        self.particle = particle
+
+
+class ConstantScoreError(PPLScalingError):
+    """A reward model gives one and the same score to everything, so it carries no information."""
+
+
+class NoAnswerError(PPLScalingError):
+    """No particle reached an answer, so there is no posterior over answers to choose from."""
+
+
+class BackendError(PPLScalingError):
+    """A checkpoint cannot be loaded, or a loaded model cannot do what was asked of it."""

@@ -1,0 +1,157 @@
+"""What the parts of the library ask of each other.
+
+The probabilistic programs in :mod:`ppl_scaling.models` and the algorithms in :mod:`ppl_scaling.inference` know these
+protocols only. :mod:`ppl_scaling.backends` implements them, for finite tables and for transformers checkpoints.
+
+Rows
+----
+A session holds one row for each particle that is still being written. It starts with ``len(prompts) * num_particles``
+rows, one prompt after the other, and :meth:`~LanguageModelSession.select` changes them: after resampling, when particles
+end, and when a whole group has ended.
+
+Token blocks
+------------
+A ``token_block`` is an int64 tensor of shape ``(R, L)``: one reasoning step for each row, padded at its end with
+:data:`PAD`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "PAD",
+    "AnswerFormat",
+    "EnumerableLanguageModel",
+    "EnumerableRewardModel",
+    "LanguageModel",
+    "LanguageModelSession",
+    "RewardModel",
+    "RewardModelSession",
+]
+
+PAD = -1
+"""Padding of token blocks. It is no token of any vocabulary, so a block tells its own length."""
+
+
+@runtime_checkable
+class LanguageModelSession(Protocol):
+    """The rows of one run: their contexts, caches and token counts."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the tensors that the session takes and gives."""
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def tokens_forwarded(self) -> Tensor:
+        """Tokens that have passed through the language model, shape ``(G,)``; padding is not counted."""
+
+    def select(self, rows: Tensor) -> None:
+        """Begin a step with the rows ``rows``, shape ``(R,)``, in that order; a row may be repeated or left out."""
+
+    def sample(self, temperature: Tensor, record: Sequence[Tensor] = ()) -> Tensor:
+        """Draw a token block for each row, with the LM's logits divided by ``temperature``, shape ``(R,)``.
+
+        The log-probability of the block is remembered under ``temperature`` and under each temperature in ``record``.
+        """
+
+    def log_prob(self, token_block: Tensor, temperature: Tensor) -> Tensor:
+        """Log-probability, shape ``(R,)`` in float64, of a block; it is computed only if it is not remembered."""
+
+    def accept(self, token_block: Tensor, last_step: bool) -> tuple[Tensor, Tensor]:
+        """Append a block to each row and tell how the rows stand.
+
+        Returns
+        -------
+        finished, truncated : Tensor, shape (R,), bool
+            Whether the row has reached the end of its answer, or else can't go on (``last_step``, or no room is left).
+        """
+
+    def decode(self, token_block: Tensor) -> list[str]:
+        """Text of each block, end-of-text tokens left out."""
+
+
+@runtime_checkable
+class RewardModelSession(Protocol):
+    """The rows of one run as the reward model sees them."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the tensors that the session takes and gives."""
+
+    @property
+    def tokens_forwarded(self) -> Tensor:
+        """Tokens that have passed through the reward model, shape ``(G,)``; padding is not counted."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keep the rows ``rows``, shape ``(R,)``, in that order; a row may be repeated or left out."""
+
+    def fits(self, steps: Sequence[str]) -> Tensor:
+        """Whether each row still has room for its next step, shape ``(R,)``, bool."""
+
+    def score(self, steps: Sequence[str]) -> Tensor:
+        """Append a step to each row; logits, shape ``(R,)``, of its score in float32 or float64.
+
+        The score is ``sigmoid(logit)``. Rows for which ``fits`` is false are left alone and get NaN.
+        """
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A loaded language model. It serves any number of sessions."""
+
+    def start(
+        self, prompts: Sequence[str], num_particles: int, *, max_step_tokens: int, max_tokens: int | None
+    ) -> LanguageModelSession:
+        """Open a session of ``num_particles`` rows for each prompt."""
+
+
+@runtime_checkable
+class RewardModel(Protocol):
+    """A loaded process reward model (PRM). It serves any number of sessions."""
+
+    def start(self, prompts: Sequence[str], num_particles: int) -> RewardModelSession:
+        """Open a session of ``num_particles`` rows for each prompt."""
+
+
+@runtime_checkable
+class EnumerableLanguageModel(LanguageModel, Protocol):
+    """A language model so small that every step can be listed."""
+
+    def steps(
+        self,
+        prompt: str,
+        prefix: str,
+        num_tokens: int,
+        *,
+        temperature: float,
+        max_step_tokens: int,
+        max_tokens: int | None,
+    ) -> list[tuple[str, int, float, bool, bool]]:
+        """List ``(text, number of tokens, log-probability, finished, truncated)`` of each possible next step."""
+
+
+@runtime_checkable
+class EnumerableRewardModel(RewardModel, Protocol):
+    """A reward model that scores a given answer so far, without a session."""
+
+    def score_logit(self, prompt: str, text: str) -> float:
+        """Logit of the score of the answer so far; plus or minus infinity for scores 1 and 0."""
+
+
+class AnswerFormat(Protocol):
+    """How an answer is found in a text and when two answers are the same."""
+
+    def extract(self, text: str) -> str | None:
+        """Return the final answer in ``text``, or None if there is none."""
+
+    def equivalent(self, first: str, second: str) -> bool:
+        """Whether two answers mean the same."""

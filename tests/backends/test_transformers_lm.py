@@ -1,0 +1,162 @@
+"""The cached decode loop against plain, uncached forward passes."""
+
+import pytest
+import torch
+
+from ppl_scaling.interfaces import PAD
+
+PROMPTS = ["abc", "a much longer prompt"]
+
+
+def start(lm, num_particles=3, max_step_tokens=5, max_tokens=None, prompts=PROMPTS):
+    return lm.start(prompts, num_particles, max_step_tokens=max_step_tokens, max_tokens=max_tokens)
+
+
+def recomputed_log_prob(lm, context, block, temperature=1.0):
+    """Log-probability of ``block`` after ``context``, one uncached pass over everything."""
+    with torch.no_grad():
+        logits = lm.model(torch.tensor([context + block])).logits[0].double() / temperature
+    log_probs = torch.log_softmax(logits, -1)
+    return sum(float(log_probs[len(context) + i - 1, token]) for i, token in enumerate(block))
+
+
+def real(block):
+    return [[token for token in row if token != PAD] for row in block.tolist()]
+
+
+def test_cache_after_resampling_equals_recomputing_from_scratch(tiny_lm):
+    torch.manual_seed(0)
+    session = start(tiny_lm)
+    tokens = tiny_lm.tokenizer
+    contexts = [tokens(prompt + "\n")["input_ids"] for prompt in PROMPTS for _ in range(3)]
+    for rows in ([0, 1, 2, 3, 4, 5], [1, 1, 0, 5, 4, 4], [5, 4, 0, 0, 1], [2, 1, 0], [0, 1, 2]):
+        session.select(torch.tensor(rows))
+        contexts = [contexts[row] for row in rows]
+        temperature = torch.linspace(0.7, 1.3, len(rows))
+        block = session.sample(temperature)
+        log_prob = session.log_prob(block, temperature)
+        for row, drawn in enumerate(real(block)):
+            expected = recomputed_log_prob(tiny_lm, contexts[row], drawn, float(temperature[row]))
+            assert float(log_prob[row]) == pytest.approx(expected, abs=1e-4)
+        finished, truncated = session.accept(block, last_step=False)
+        assert not truncated.any()
+        contexts = [context + drawn for context, drawn in zip(contexts, real(block), strict=True)]
+        if finished.any():
+            pytest.fail("the seed was chosen so that no row ends")
+
+
+def test_a_given_block_has_the_log_probability_of_the_same_block_sampled(tiny_lm):
+    torch.manual_seed(1)
+    session, ones = start(tiny_lm), torch.ones(6)
+    session.select(torch.arange(6))
+    block = session.sample(ones)
+    sampled = session.log_prob(block, ones)
+    before = session.tokens_forwarded.clone()
+    assert torch.equal(session.log_prob(block, ones), sampled)
+    assert torch.equal(session.tokens_forwarded, before), "a remembered block must not pass through the model again"
+    other = start(tiny_lm)
+    other.select(torch.arange(6))
+    torch.testing.assert_close(other.log_prob(block, ones), sampled, rtol=0, atol=1e-4)
+    other.accept(block, last_step=False)
+    session.accept(block, last_step=False)
+    for one in (session, other):
+        one.select(torch.tensor([5, 0, 0, 2, 3, 1]))
+    nexts = torch.tensor([[72], [73], [74], [75], [76], [77]])
+    torch.testing.assert_close(session.log_prob(nexts, ones), other.log_prob(nexts, ones), rtol=0, atol=1e-4)
+
+
+def test_log_probability_at_a_temperature_asked_for_only_after_the_block_was_accepted(tiny_lm):
+    torch.manual_seed(2)
+    session, ones = start(tiny_lm), torch.ones(6)
+    session.select(torch.arange(6))
+    block = session.sample(ones)
+    session.accept(block, last_step=False)
+    late = session.log_prob(block, ones * 2)
+    for row, drawn in enumerate(real(block)):
+        context = tiny_lm.tokenizer(PROMPTS[row // 3] + "\n")["input_ids"]
+        assert float(late[row]) == pytest.approx(recomputed_log_prob(tiny_lm, context, drawn, 2.0), abs=1e-4)
+    session.select(torch.tensor([3, 3]))
+    again = session.log_prob(torch.tensor([[65], [66]]), torch.ones(2))
+    context = tiny_lm.tokenizer(PROMPTS[1] + "\n")["input_ids"] + real(block)[3]
+    assert float(again[0]) == pytest.approx(recomputed_log_prob(tiny_lm, context, [65]), abs=1e-4)
+
+
+def test_proposal_and_target_come_from_one_pass(tiny_lm):
+    torch.manual_seed(3)
+    session, ones = start(tiny_lm), torch.ones(6)
+    session.select(torch.arange(6))
+    block = session.sample(ones * 0.5, record=[ones])
+    counted = session.tokens_forwarded.clone()
+    target = session.log_prob(block, ones)
+    assert torch.equal(session.tokens_forwarded, counted)
+    context = tiny_lm.tokenizer(PROMPTS[0] + "\n")["input_ids"]
+    assert float(target[0]) == pytest.approx(recomputed_log_prob(tiny_lm, context, real(block)[0]), abs=1e-4)
+
+
+def test_steps_are_sampled_from_the_law_they_claim(tiny_lm):
+    """Frequencies of first tokens against probabilities: chi-square below its 1 - 1e-6 quantile."""
+    from scipy.stats import chi2
+
+    torch.manual_seed(4)
+    session = start(tiny_lm, num_particles=4000, max_step_tokens=1, prompts=["abc"])
+    session.select(torch.arange(4000))
+    block = session.sample(torch.ones(4000))
+    with torch.no_grad():
+        logits = tiny_lm.model(torch.tensor([tiny_lm.tokenizer("abc\n")["input_ids"]])).logits[0, -1]
+    expected = torch.softmax(logits.double(), -1) * 4000
+    counts = torch.bincount(block[:, 0], minlength=257).double()
+    common = expected >= 5
+    statistic = float(((counts - expected)[common] ** 2 / expected[common]).sum())
+    rest = expected[~common].sum()
+    statistic += float((counts[~common].sum() - rest) ** 2 / rest)
+    assert statistic < chi2.ppf(1 - 1e-6, int(common.sum()))
+
+
+def test_limits_on_tokens_truncate(tiny_lm):
+    torch.manual_seed(5)
+    session = start(tiny_lm, max_step_tokens=4, max_tokens=6)
+    session.select(torch.arange(6))
+    first = session.sample(torch.ones(6))
+    finished, truncated = session.accept(first, last_step=False)
+    assert not truncated.any() and first.shape[1] <= 4
+    with pytest.raises(ValueError, match="rows that have not ended"):
+        session.select(torch.arange(6))
+    going = torch.nonzero(~finished).squeeze(1)
+    session = start(tiny_lm, max_step_tokens=4, max_tokens=6)
+    session.accept(first, last_step=False)
+    session.select(going)
+    second = session.sample(torch.ones(len(going)))
+    finished, truncated = session.accept(second, last_step=False)
+    lengths = (first[going] != PAD).sum(-1) + (second != PAD).sum(-1)
+    assert lengths.max() <= 6
+    assert torch.equal(truncated, (lengths == 6) & ~finished)
+
+
+def test_the_context_is_a_limit_too(tiny_lm):
+    session = start(tiny_lm, max_step_tokens=64, prompts=["x" * 120])
+    session.select(torch.arange(3))
+    block = session.sample(torch.ones(3))
+    assert block.shape[1] <= 7
+    with pytest.raises(ValueError, match="context of 128 tokens, got one of 128 tokens"):
+        start(tiny_lm, prompts=["x" * 127])
+
+
+def test_end_of_text_finishes_and_leaves_no_text(tiny_lm):
+    session = start(tiny_lm)
+    session.select(torch.arange(6))
+    block = torch.tensor([[65, 256, PAD]] * 3 + [[65, 66, 67]] * 3)
+    finished, truncated = session.accept(block, last_step=True)
+    assert finished.tolist() == [True] * 3 + [False] * 3
+    assert truncated.tolist() == [False] * 3 + [True] * 3
+    expected = tiny_lm.tokenizer.decode([65, 66, 67])
+    assert session.decode(block) == [tiny_lm.tokenizer.decode([65])] * 3 + [expected] * 3
+
+
+def test_memory_is_that_of_the_rows_in_use(tiny_lm):
+    torch.manual_seed(6)
+    session = start(tiny_lm, num_particles=40)
+    session.select(torch.arange(80))
+    finished, _ = session.accept(session.sample(torch.ones(80)), last_step=False)
+    full = session._forward.num_bytes
+    session.select(torch.nonzero(~finished).squeeze(1)[:8])
+    assert session._forward.num_bytes == full // 10

@@ -1,0 +1,131 @@
+"""GPU without a GPU: everything on tensors that say they are on ``cuda`` but have no values.
+
+Under ``FakeTensorMode`` any operation on tensors of two devices raises, as on a real GPU. Where a tensor's *value* decides
+what Python does next, the code asks ``ppl_scaling.host``; those five functions are replaced here by stand-ins that answer
+from shapes alone, by the name of the function that asks.
+"""
+
+import sys
+
+import pyro
+import pytest
+import torch
+from pyro import distributions as dist
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import LlamaForCausalLM, LlamaForTokenClassification
+
+from ppl_scaling import host
+from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
+from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter
+from ppl_scaling.log_weights import ess, log_mean_exp, normalize
+from ppl_scaling.models import LanguageModelStateSpace, TemperatureProposal
+from tests.conftest import tiny_config
+from tests.fake_indexing import FakeIndexing
+from tests.worlds import LIKELIHOODS
+
+
+def asker():
+    return sys._getframe(2).f_code.co_name
+
+
+class StandIn:
+    """Answers of a host that has no values to look at: steps of three tokens, everything resampled and moved."""
+
+    def __init__(self):
+        self.tokens_drawn = 0
+
+    def is_true(self, condition):
+        return asker() in {"_resample", "_is_current", "log_prob"}
+
+    def count(self, mask):
+        name = sys._getframe(2).f_code.co_name  # count <- bring_forward <- who moves rows
+        if name != "_run":
+            return len(mask)
+        self.tokens_drawn += 1
+        return 0 if self.tokens_drawn % 4 == 0 else len(mask) - (self.tokens_drawn % 4 == 3)
+
+    def largest(self, numbers):
+        return 20
+
+    def positions(self, mask):
+        size = 1 if asker() == "bring_forward" else len(mask)
+        return torch.arange(size, device=mask.device)
+
+    def as_list(self, tensor):
+        if tensor.dim() == 1:
+            return list(range(len(tensor)))
+        return [[65] * tensor.shape[1] for _ in range(len(tensor))]
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """A CUDA device that any machine has, with values answered by the stand-in."""
+    stand_in = StandIn()
+    for name in ("is_true", "count", "largest", "positions", "as_list"):
+        monkeypatch.setattr(host, name, getattr(stand_in, name))
+    monkeypatch.setattr(TokenClassificationRewardModel, "_check_that_scores_differ", lambda self: None)
+    with pyro.validation_enabled(False), FakeTensorMode(), FakeIndexing():
+        yield torch.device("cuda", 0)
+
+
+def moved(model, device):
+    """Move a model piece by piece; ``Module.to`` swaps parameters in place, which fake tensors do not take."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            module._parameters[name] = torch.nn.Parameter(parameter.detach().to(device, torch.bfloat16))
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = buffer.to(device)
+    return model
+
+
+def test_the_mode_does_notice_a_mix_of_devices(cuda):
+    with pytest.raises(Exception, match="device"):
+        torch.ones(2, device=cuda) + torch.ones(2)
+
+
+@pytest.mark.parametrize("scheme", RESAMPLING_SCHEMES.values(), ids=RESAMPLING_SCHEMES)
+def test_weights_and_resampling(cuda, scheme):
+    log_weights = torch.zeros(3, 8, dtype=torch.float64, device=cuda)
+    for summary in (ess(log_weights), log_mean_exp(log_weights)):
+        assert summary.device == cuda and summary.dtype == torch.float64
+    ancestors = scheme(normalize(log_weights))
+    assert ancestors.device == cuda and ancestors.shape == (3, 8)
+
+
+def test_a_linear_gaussian_model(cuda):
+    class Model:
+        def init(self, state):
+            state["z"] = pyro.sample("z_0", dist.Normal(torch.zeros((), device=cuda), 1.0))
+
+        def step(self, state, t):
+            state["z"] = pyro.sample(f"z_{t}", dist.Normal(state["z"], 1.0))
+            pyro.sample(f"y_{t}", dist.Normal(state["z"], 1.0), obs=torch.ones((), device=cuda))
+
+    smc = SMCFilter(Model(), None, 5, num_groups=2)
+    smc.init()
+    smc.step(1)
+    smc.step(2)
+    assert smc.log_evidence.device == cuda and smc.log_weights.dtype == torch.float64
+    assert smc.history[-1].ancestors.device == cuda
+
+
+@pytest.mark.parametrize("guided", [False, True], ids=["bootstrap", "temperature proposal"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_a_language_model_with_cache_scores_and_resampling(cuda, byte_tokenizer, likelihood, guided):
+    language = moved(LlamaForCausalLM(tiny_config()), cuda)
+    reward = moved(LlamaForTokenClassification(tiny_config(num_labels=2)), cuda)
+    model = LanguageModelStateSpace(
+        TransformersLanguageModel(language, byte_tokenizer),
+        TokenClassificationRewardModel(reward, byte_tokenizer),
+        likelihood,
+        max_step_tokens=5,
+    )
+    smc = SMCFilter(model, TemperatureProposal(model, 0.7) if guided else None, 6, num_groups=2)
+    smc.init(["abc", "defgh"])
+    for t in range(1, 4):
+        smc.step(t)
+    smc.retire(torch.zeros(2, dtype=torch.bool, device=cuda))
+    assert smc.log_weights.device == cuda and smc.log_weights.dtype == torch.float64
+    assert smc.state["score_logit"].device == cuda
+    session = smc.state.sessions["particles"]
+    assert session.language.tokens_forwarded.device == session.reward.tokens_forwarded.device == cuda
