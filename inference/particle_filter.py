@@ -29,7 +29,7 @@ from ppl_scaling.inference.genealogy import Genealogy
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.results import CHOICES, ParticleFilterResult, Trajectory
 from ppl_scaling.inference.smc_filter import SMCFilter, StepRecord
-from ppl_scaling.interfaces import PAD, AnswerFormat
+from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.seeding import fresh_seed, seeded
 from ppl_scaling.tasks.answers import MathAnswers
@@ -197,8 +197,9 @@ class ParticleFilter:
                 smc.retire(done)
 
     def _result(self, smc: SMCFilter, group: int, problem: str, seconds: float, seed: int) -> ParticleFilterResult:
-        view = _GroupView([record for record in smc.history if group in record.groups], group, self.num_particles)
         sessions: ParticleSessions = smc.state.sessions["particles"]
+        records = [record for record in smc.history if group in record.groups]
+        view = _GroupView(records, sessions, group, self.num_particles)
         log_weights = view.last("log_weights")
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         trajectories = self._trajectories(view, sessions, log_weights, weights)
@@ -223,7 +224,7 @@ class ParticleFilter:
             latents=view.latents(),
             num_particles=self.num_particles,
             num_steps=len(view.records) - 1,
-            generated_tokens=sum(int(view.num_tokens(t).sum()) for t in range(1, len(view.records))),
+            generated_tokens=sum(sum(view.num_tokens(t)) for t in range(1, len(view.records))),
             lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
             prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
             seconds=seconds,
@@ -246,11 +247,11 @@ class ParticleFilter:
             texts, scores, num_tokens = [], [], 0
             for t in range(1, len(view.records)):
                 slot = int(lineages[t, particle])
-                length = int(lengths[t - 1][slot])
+                length = lengths[t - 1][slot]
                 if not length:
                     break
                 num_tokens += length
-                texts.append(sessions.texts[t][view.offset(t) + slot])
+                texts.append(view.texts(t)[slot])
                 if sessions.reward is not None:
                     scores.append(float(view.site(t, f"score_{t}")[slot]))
             probabilities = torch.tensor(scores, dtype=torch.float64).sigmoid().tolist()
@@ -290,8 +291,9 @@ class ParticleFilter:
 class _GroupView:
     """The record of one group, as arrays on the CPU."""
 
-    def __init__(self, records: list[StepRecord], group: int, num_particles: int) -> None:
+    def __init__(self, records: list[StepRecord], sessions: ParticleSessions, group: int, num_particles: int) -> None:
         self.records = records
+        self._sessions = sessions
         self._positions = [record.groups.index(group) for record in records]
         self._size = num_particles
         self.genealogy = Genealogy(
@@ -299,9 +301,9 @@ class _GroupView:
         )
         self._sites: dict[tuple[int, str], NDArray[Any]] = {}
 
-    def offset(self, t: int) -> int:
-        """First slot of the group in the batch of step ``t``."""
-        return self._positions[t] * self._size
+    def slots(self, t: int) -> slice:
+        """Slots of the group in the batch of step ``t``."""
+        return slice(self._positions[t] * self._size, (self._positions[t] + 1) * self._size)
 
     def series(self, name: str) -> NDArray[Any]:
         """Return a field of the records of steps 1 to T."""
@@ -318,13 +320,16 @@ class _GroupView:
     def site(self, t: int, name: str) -> NDArray[Any]:
         """Values of a site of step ``t``, shape (N, ...)."""
         if (t, name) not in self._sites:
-            value = self.records[t].sites[name][self.offset(t) : self.offset(t) + self._size]
-            self._sites[t, name] = value.cpu().numpy()
+            self._sites[t, name] = self.records[t].sites[name][self.slots(t)].cpu().numpy()
         return self._sites[t, name]
 
-    def num_tokens(self, t: int) -> NDArray[np.int64]:
-        """Length of each particle's token block at step ``t``, shape (N,)."""
-        return (self.site(t, f"x_{t}") != PAD).sum(-1)
+    def texts(self, t: int) -> list[str]:
+        """Text of each particle's step ``t``."""
+        return self._sessions.texts[t][self.slots(t)]
+
+    def num_tokens(self, t: int) -> list[int]:
+        """Length of each particle's step ``t``, 0 where it was not active."""
+        return self._sessions.num_tokens[t][self.slots(t)]
 
     def latents(self) -> dict[str, NDArray[Any]]:
         """Sites other than blocks and scores, followed along the lineages."""

@@ -29,6 +29,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from pyro.infer.smcfilter import SMCFilter as PyroSMCFilter
 from pyro.infer.smcfilter import SMCState
 from pyro.poutine.util import prune_subsample_sites
@@ -364,8 +365,9 @@ def _increments(model_trace: Any, guide_trace: Any, num_particles: int) -> list[
             raise ValueError(f"expected the guide to sample latent sites, got '{name}', which the model observes")
 
     def needed(name: str, site: Any) -> bool:
-        # A latent drawn from the model itself cancels out, unless a handler has changed its density since.
-        return bool(site["is_observed"] or name in proposed or site["mask"] is not None or not _is_one(site["scale"]))
+        # A latent drawn from the model itself cancels out, unless its density is scaled: then it was drawn from p and
+        # counts p ** scale. Where it is masked there is nothing to count.
+        return bool(site["is_observed"] or name in proposed or not _is_one(site["scale"]))
 
     model_trace.compute_log_prob(site_filter=needed)
     increments = []
@@ -376,7 +378,7 @@ def _increments(model_trace: Any, guide_trace: Any, num_particles: int) -> list[
         if name in proposed:
             log_weight = log_weight - _per_particle(proposed[name]["log_prob"], num_particles)
         elif not site["is_observed"]:
-            drawn_from = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+            drawn_from = scale_and_mask(site["unscaled_log_prob"], mask=site["mask"])
             log_weight = log_weight - _per_particle(drawn_from, num_particles)
         increments.append((name, log_weight))
     return increments

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.interfaces import LanguageModelSession, RewardModelSession
+from ppl_scaling.models.token_block import AcceptedStep
 
 __all__ = ["ParticleSessions"]
 
@@ -26,8 +27,8 @@ class ParticleSessions:
     ----------
     slots : Tensor, shape (R,)
         The active particle that each row belongs to.
-    texts : dict of int to list of str
-        Text of each step ``t`` for every particle in the batch at that step, empty where it was not active.
+    texts, num_tokens : dict of int to list
+        Text and length of each step ``t`` for every particle in the batch at that step; empty and 0 where not active.
     """
 
     def __init__(self, language: LanguageModelSession, reward: RewardModelSession | None) -> None:
@@ -36,6 +37,7 @@ class ParticleSessions:
         self.slots = torch.arange(language.num_rows, device=language.device)
         self._row_of_slot = self.slots
         self.texts: dict[int, list[str]] = {}
+        self.num_tokens: dict[int, list[int]] = {}
         self._t: int | None = None
 
     def follow(self, state: Any, t: int) -> Tensor:
@@ -60,8 +62,9 @@ class ParticleSessions:
             self._row_of_slot[self.slots] = torch.arange(len(self.slots), device=active.device)
         return active
 
-    def note(self, t: int, texts: list[str], num_particles: int) -> None:
-        """Keep the texts of the rows for the trajectories of the result."""
-        self.texts[t] = [""] * num_particles
-        for slot, text in zip(host.as_list(self.slots), texts, strict=True):
-            self.texts[t][slot] = text
+    def note(self, t: int, step: AcceptedStep, num_particles: int) -> None:
+        """Keep what the rows wrote at step ``t`` for the trajectories of the result."""
+        self.texts[t], self.num_tokens[t] = [""] * num_particles, [0] * num_particles
+        written = zip(host.as_list(self.slots), step.texts, host.as_list(step.num_tokens), strict=True)
+        for slot, text, num_tokens in written:
+            self.texts[t][slot], self.num_tokens[t][slot] = text, num_tokens

@@ -18,6 +18,7 @@ object yourself, to make another generative model:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ import pyro
 import torch
 from torch import Tensor
 
+from ppl_scaling import host
+from ppl_scaling.errors import ScoreError
 from ppl_scaling.interfaces import LanguageModel, RewardModel
 from ppl_scaling.models.likelihoods import Likelihood, TwistLikelihood
 from ppl_scaling.models.sessions import ParticleSessions
@@ -129,12 +132,14 @@ class LanguageModelStateSpace:
         """Make ``token_block`` part of every active particle: contexts, ends, score and emission ``y_{t}``."""
         sessions: ParticleSessions = state.sessions["particles"]
         active, slots = transition.active, transition.slots
-        texts, finished, truncated = transition.accept(token_block, last_step=t == self.max_steps)
-        sessions.note(t, texts, len(active))
+        step = transition.accept(token_block, last_step=t == self.max_steps)
+        sessions.note(t, step, len(active))
+        texts, finished, truncated = step.texts, step.finished, step.truncated
         if sessions.reward is not None and texts:
             fits = sessions.reward.fits(texts).to(active.device)
             truncated = truncated | (~fits & ~finished)
             logits = sessions.reward.score(texts).to(active.device).double()
+            self._check_scores(torch.isnan(logits) & fits, slots, t)
             before = state["score_logit"]
             scored = torch.zeros_like(active)
             scored[slots] = fits
@@ -145,3 +150,7 @@ class LanguageModelStateSpace:
         state["finished"] = state["finished"].index_put((slots,), finished)
         state["truncated"] = state["truncated"].index_put((slots,), truncated)
         state["slot"] = torch.arange(len(active), device=active.device)
+
+    def _check_scores(self, bad: Tensor, slots: Tensor, t: int) -> None:
+        if host.is_true(bad.any()):
+            raise ScoreError("score", math.nan, t, host.as_list(slots[bad])[0])

@@ -7,6 +7,7 @@ log-probability of what was written comes from the session's memory, so the mode
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,26 @@ from torch import Tensor
 
 from ppl_scaling.interfaces import PAD, LanguageModelSession
 
-__all__ = ["TokenBlock"]
+__all__ = ["AcceptedStep", "TokenBlock"]
+
+
+@dataclass(frozen=True, eq=False)
+class AcceptedStep:
+    """A step that has become the past of R rows.
+
+    Attributes
+    ----------
+    texts : list of str
+        Text of each row's step.
+    num_tokens : Tensor, shape (R,)
+    finished, truncated : Tensor, shape (R,), bool
+        How the rows stand after it.
+    """
+
+    texts: list[str]
+    num_tokens: Tensor
+    finished: Tensor
+    truncated: Tensor
 
 
 class TokenBlock(TorchDistribution):
@@ -114,21 +134,14 @@ class TokenBlock(TorchDistribution):
             log_prob[self.slots] = self.session.log_prob(self._rows(value), self.temperature[self.slots])
         return log_prob
 
-    def accept(self, value: Tensor, last_step: bool) -> tuple[list[str], Tensor, Tensor]:
-        """Make ``value`` the past of the active particles.
-
-        Returns
-        -------
-        texts : list of str
-            Text of the step of each row of the session.
-        finished, truncated : Tensor, shape (R,), bool
-            How the rows stand after it.
-        """
+    def accept(self, value: Tensor, last_step: bool) -> AcceptedStep:
+        """Make ``value`` the past of the active particles."""
         if not len(self.slots):
-            return [], self.active[self.slots], self.active[self.slots]
+            return AcceptedStep([], self.slots, self.active[self.slots], self.active[self.slots])
         self.log_prob(value)  # lets a session that has not seen the block (a conditioned site) compute it now
         rows = self._rows(value)
-        return self.session.decode(rows), *self.session.accept(rows, last_step)
+        finished, truncated = self.session.accept(rows, last_step)
+        return AcceptedStep(self.session.decode(rows), (rows != PAD).sum(-1), finished, truncated)
 
     def _rows(self, value: Tensor) -> Tensor:
         """Blocks of the session's rows, cut to the longest."""

@@ -1,0 +1,123 @@
+"""The command line as a user meets it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
+from ppl_scaling.tasks import generate_problems
+
+PROBLEM = generate_problems(1, seed=7)[0].problem
+
+
+def cli(*arguments):
+    command = [sys.executable, "-c", "from ppl_scaling.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_problems_are_json_lines_and_deterministic():
+    first = cli("problems", "--num-problems", 5, "--num-steps", 6, "--seed", 7)
+    assert first.returncode == 0 and first.stderr == ""
+    lines = [json.loads(line) for line in first.stdout.splitlines()]
+    assert len(lines) == 5 and all(set(line) == {"problem", "answer"} for line in lines)
+    assert cli("problems", "--num-problems", 5, "--num-steps", 6, "--seed", 7).stdout == first.stdout
+    text = cli("problems", "--num-problems", 5, "--num-steps", 6, "--seed", 7, "--text").stdout
+    assert text.splitlines() == [line["problem"] for line in lines]
+
+
+def test_solve_prints_one_json_object_and_nothing_else():
+    settings = ["--num-particles", 8, "--likelihood", "odds", "--resampling", "ssp", "--ess-threshold", 1, "--seed", 3]
+    ran = cli("solve", PROBLEM, *settings, "--beta", 0.5, "--temperature", 0.9, "--json")
+    assert ran.returncode == 0 and ran.stderr == "", ran.stderr
+    result = json.loads(ran.stdout)
+    required = "problem method answer answers log_evidence ess num_particles num_steps finished truncated"
+    required += " generated_tokens lm_tokens_forwarded prm_tokens_forwarded seconds seed trajectories"
+    assert set(required.split()) <= set(result)
+    assert result["problem"] == PROBLEM and result["num_particles"] == 8 and result["seed"] == 3
+    assert len(result["ess"]) == result["num_steps"] and len(result["trajectories"]) == 8
+    assert {"steps", "score", "log_weight", "answer"} <= set(result["trajectories"][0])
+    assert result["configuration"]["likelihood"] == "OddsLikelihood(beta=0.5, temperature=1.0)"
+
+
+def test_solve_shows_the_posterior():
+    ran = cli("solve", PROBLEM, "--seed", 1, "--num-particles", 8)
+    assert ran.returncode == 0, ran.stderr
+    for word in ("problem", "answer", "probability", "std. error", "log evidence", "ESS by step", "trajectory"):
+        assert word in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["solve", "   "], "expected a problem with some text"),
+        (["solve", PROBLEM, "--num-particles", "0"], "num_particles to be an integer of at least 1, got 0"),
+        (["solve", PROBLEM, "--likelihood", "gauss"], "a likelihood among bernoulli, twist, odds, got 'gauss'"),
+        (["solve", PROBLEM, "--resampling", "systemic"], "did you mean 'systematic'"),
+        (["solve", PROBLEM, "--ess-threshold", "0"], "ess_threshold to be in (0, 1], got 0.0"),
+        (["solve", PROBLEM, "--beta", "-1"], "beta to be a finite number >= 0, got -1.0"),
+        (["solve", PROBLEM, "--temperature", "0"], "temperature above 0, got 0.0"),
+        (["solve", PROBLEM, "--choice", "best"], "final choice among mode, best_score, sample, got 'best'"),
+        (["solve", PROBLEM, "--max-steps", "0"], "max_steps to be at least 1, got 0"),
+        (["solve", PROBLEM, "--seed", "-4"], "seed to be between 0 and 2**32 - 1, got -4"),
+        (["solve", PROBLEM, "--device", "abacus"], "a device such as 'cpu' or 'cuda:0', got 'abacus'"),
+        (["solve", PROBLEM, "--dtype", "int8"], "a dtype such as 'float32', 'bfloat16' or 'float16', got 'int8'"),
+        (["solve", PROBLEM, "--model", "/no/such/folder"], "'/no/such/folder', which does not exist"),
+        (["solve", "word " * 600], "a prompt shorter than the model's context"),
+        (["solve", PROBLEM, "--max-steps", "1", "--seed", "1"], "has an answer: 0 finished, 16 truncated"),
+        (["problems", "--split", "exam"], "exam"),
+        (["problems", "--num-problems", "-1"], "-1"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(arguments, message):
+    ran = cli(*arguments)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("Error: ") and ran.stderr.count("\n") == 1, ran.stderr
+    assert message in ran.stderr
+
+
+def test_an_unknown_option_is_an_error_too():
+    ran = cli("solve", PROBLEM, "--particles", 3)
+    assert ran.returncode == 2 and "--particles" in ran.stderr
+
+
+def broken(tmp_path, source, spoil):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(source, folder)
+    spoil(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "which has no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "cannot load"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 100), "cannot load"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "cannot load"),
+    ],
+    ids=["no config", "broken config", "broken weights", "no weights", "no tokenizer"],
+)
+def test_a_broken_checkpoint_folder(tmp_path, spoil, message):
+    from ppl_scaling.backends import TransformersLanguageModel
+    from ppl_scaling.errors import BackendError
+
+    with pytest.raises(BackendError, match=message):
+        TransformersLanguageModel.from_pretrained(str(broken(tmp_path, LANGUAGE_MODEL_PATH, spoil)))
+
+
+def test_a_language_model_is_no_reward_model():
+    ran = cli("solve", PROBLEM, "--prm", LANGUAGE_MODEL_PATH)
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1, ran.stderr
+    assert "has no weights for score" in ran.stderr and "answer at random" in ran.stderr
+    assert REWARD_MODEL_PATH.exists()
+
+
+@pytest.mark.parametrize("command", [[], ["solve"], ["problems"]])
+def test_help(command):
+    ran = cli(*command, "--help")
+    assert ran.returncode == 0 and "Usage" in ran.stdout
+    assert not command or "Example" in ran.stdout

@@ -1,0 +1,163 @@
+"""Users' own programs through the same filter, against enumeration: latents, factors, handlers, conditioned steps."""
+
+from functools import partial
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+
+from ppl_scaling.inference import ParticleFilter, enumerate_posterior
+from ppl_scaling.interfaces import PAD
+from ppl_scaling.models import Handled, LanguageModelStateSpace, TemperatureProposal, TokenBlock
+from tests.statistics import assert_mean
+from tests.worlds import LIKELIHOODS, LastLetter, early_ends
+
+TEMPERATURES = torch.tensor([0.6, 1.0, 2.0])
+PRIOR = torch.tensor([0.2, 0.5, 0.3])
+PENALTY = 0.35
+
+
+class WarmAndBrief(LanguageModelStateSpace):
+    """A temperature for each particle, and a penalty for every step that it takes."""
+
+    def init(self, state, prompts):
+        super().init(state, prompts)
+        state["choice"] = pyro.sample("choice", dist.Categorical(PRIOR))
+        state["temperature"] = TEMPERATURES[state["choice"]]
+
+    def step(self, state, t):
+        active = ~state["finished"] & ~state["truncated"]
+        super().step(state, t)
+        pyro.factor(f"brief_{t}", torch.where(active, -PENALTY, 0.0))
+
+
+def warm_and_brief():
+    base = early_ends(LIKELIHOODS["bernoulli"])
+    return WarmAndBrief(base.language_model, base.reward_model, base.likelihood, max_steps=base.max_steps)
+
+
+def exact_joint(temperature):
+    """Unnormalised probabilities of the answers under one temperature, with the penalty."""
+    base = early_ends(LIKELIHOODS["bernoulli"])
+    base.temperature = temperature
+    joint = {}
+    for one in enumerate_posterior(base, "?").trajectories:
+        answer = (one.text[-1:] or None) if one.finished else None
+        joint[answer] = joint.get(answer, 0.0) + np.exp(one.log_joint - PENALTY * len(one.steps))
+    return joint
+
+
+@pytest.mark.parametrize("guided", [False, True], ids=["bootstrap", "temperature proposal"])
+def test_a_latent_temperature_and_an_extra_factor(guided):
+    model = warm_and_brief()
+    joints = [exact_joint(float(temperature)) for temperature in TEMPERATURES]
+    evidence = sum(float(p) * sum(joint.values()) for p, joint in zip(PRIOR, joints, strict=True))
+    proposal = TemperatureProposal(model, 1.3) if guided else None
+    smc = ParticleFilter(model, proposal, num_particles=60, answer_format=LastLetter(), ess_threshold=0.7)
+    results = smc.run_batch(["?"] * 400, seed=1)
+    relative = np.exp([one.log_evidence for one in results]) / evidence
+    assert_mean(relative, 1.0)
+    for answer in ("a", "b"):
+        exact = sum(float(p) * joint[answer] for p, joint in zip(PRIOR, joints, strict=True)) / evidence
+        shares = [{e.answer: e.probability for e in one.answers}.get(answer, 0.0) for one in results]
+        assert_mean(relative * np.array(shares), exact)
+    for choice in range(3):
+        exact = float(PRIOR[choice]) * sum(joints[choice].values()) / evidence
+        shares = [one.weights @ (one.latents["choice"] == choice) for one in results]
+        assert_mean(relative * np.array(shares), exact)
+
+
+def test_conditioning_the_latent_of_a_language_model():
+    fixed = Handled(warm_and_brief(), partial(pyro.condition, data={"choice": torch.tensor(2)}))
+    smc = ParticleFilter(fixed, num_particles=60, answer_format=LastLetter())
+    results = smc.run_batch(["?"] * 300, seed=2)
+    exact = float(PRIOR[2]) * sum(exact_joint(2.0).values())
+    assert_mean(np.exp([one.log_evidence for one in results]) / exact, 1.0)
+
+
+def test_conditioning_a_step_forces_it_and_counts_its_probability():
+    base = early_ends(LIKELIHOODS["twist"])
+    letter = base.language_model.tokens.index("b")
+    fixed = Handled(base, partial(poutine.condition, data={"x_1": torch.tensor([letter])}))
+    results = ParticleFilter(fixed, num_particles=60, answer_format=LastLetter()).run_batch(["?"] * 300, seed=3)
+    exact = sum(np.exp(t.log_joint) for t in enumerate_posterior(base, "?").trajectories if t.steps[0] == "b")
+    assert_mean(np.exp([one.log_evidence for one in results]) / exact, 1.0)
+    assert all(trajectory.steps[0] == "b" for trajectory in results[0].trajectories)
+
+
+def test_scaling_the_language_model_and_not_the_likelihood():
+    """poutine.scale around the transition alone: every step counts p ** 0.5."""
+
+    class Flat(LanguageModelStateSpace):
+        def step(self, state, t):
+            transition = self.transition(state, t)
+            with poutine.scale(scale=0.5):
+                token_block = pyro.sample(f"x_{t}", transition)
+            self.advance(state, t, transition, token_block)
+
+    base = early_ends(LIKELIHOODS["bernoulli"])
+    flat = Flat(base.language_model, base.reward_model, base.likelihood, max_steps=base.max_steps)
+    results = ParticleFilter(flat, num_particles=60, answer_format=LastLetter()).run_batch(["?"] * 400, seed=4)
+    exact = sum(np.exp(t.log_joint - 0.5 * t.log_prior) for t in enumerate_posterior(base, "?").trajectories)
+    assert_mean(np.exp([one.log_evidence for one in results]) / exact, 1.0)
+
+
+def test_a_program_written_from_scratch():
+    """Nothing of ours but the distribution of a step and the sessions; the same answer as the ready-made model."""
+    from ppl_scaling.models.sessions import ParticleSessions
+
+    base = early_ends(LIKELIHOODS["bernoulli"])
+
+    class FromScratch:
+        max_steps, likelihood = base.max_steps, base.likelihood
+        temperature, max_step_tokens, max_tokens = 1.0, 1, None
+
+        def init(self, state, prompts):
+            language = base.language_model.start(prompts, state.group_size, max_step_tokens=1, max_tokens=None)
+            reward = base.reward_model.start(prompts, state.group_size)
+            state.sessions["particles"] = sessions = ParticleSessions(language, reward)
+            state["slot"] = sessions.slots
+            state["finished"] = state["truncated"] = torch.zeros(len(sessions.slots), dtype=torch.bool)
+
+        def step(self, state, t):
+            sessions = state.sessions["particles"]
+            active = sessions.follow(state, t)
+            law = TokenBlock(sessions.language, active, sessions.slots, torch.ones(len(active)))
+            step = law.accept(pyro.sample(f"x_{t}", law), t == self.max_steps)
+            sessions.note(t, step, len(active))
+            if step.texts:
+                score = torch.full(active.shape, torch.inf, dtype=torch.float64)
+                score[sessions.slots] = sessions.reward.score(step.texts)
+                pyro.deterministic(f"score_{t}", score)
+                pyro.factor(f"y_{t}", torch.where(active, torch.nn.functional.logsigmoid(score), 0.0))
+            state["finished"] = state["finished"].index_put((sessions.slots,), step.finished)
+            state["truncated"] = state["truncated"].index_put((sessions.slots,), step.truncated)
+            state["slot"] = torch.arange(len(active))
+
+    settings = {"num_particles": 30, "answer_format": LastLetter(), "ess_threshold": 0.8}
+    scratch = ParticleFilter(FromScratch(), **settings).run("?", seed=5)
+    ready = ParticleFilter(base, **settings).run("?", seed=5)
+    assert scratch.log_evidence == pytest.approx(ready.log_evidence, abs=1e-12)
+    assert [t.text for t in scratch.trajectories] == [t.text for t in ready.trajectories]
+
+
+def test_token_blocks_are_distributions_over_padded_steps():
+    base = early_ends(LIKELIHOODS["twist"])
+    session = base.language_model.start(["?"], 3, max_step_tokens=1, max_tokens=None)
+    session.select(torch.arange(2))
+    active = torch.tensor([True, False, True])
+    law = TokenBlock(session, active, torch.tensor([0, 2]), torch.ones(3))
+    block = law.sample()
+    assert block.shape == (3, 1) and block[1, 0] == PAD and (block[[0, 2]] != PAD).all()
+    assert law.log_prob(block)[1] == 0 and law.batch_shape == (3,)
+    with pytest.raises(ValueError, match=r"shape \(3, L\) or \(L,\), got \(2, 1\)"):
+        law.log_prob(block[:2])
+    with pytest.raises(ValueError, match=r"batch shape \(3,\), got \(7,\)"):
+        law.expand((7,))
+    with pytest.raises(ValueError, match="empty sample_shape"):
+        law.sample((2,))
+    with pytest.raises(ValueError, match="temperature above 0, got 0"):
+        law.at_temperature(0.0)
