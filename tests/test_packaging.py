@@ -48,10 +48,11 @@ def test_the_wheel_solves_a_problem_from_another_folder(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     code = (
         "import ppl_scaling, ppl_scaling.models, ppl_scaling.inference, ppl_scaling.models.pretrained as p\n"
-        "assert all(str(m.__file__).startswith(r'%s') for m in (ppl_scaling, ppl_scaling.models, ppl_scaling.inference))\n"
+        "modules = ppl_scaling, ppl_scaling.models, ppl_scaling.inference\n"
+        f"assert all(module.__file__.startswith({str(site)!r}) for module in modules)\n"
         "from ppl_scaling.backends import TransformersLanguageModel as L\n"
         "print(L.from_pretrained(p.LANGUAGE_MODEL_PATH, device='cpu').context_length > 0)"
-    ) % site
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -76,7 +76,7 @@ print(f"P(no blunder | all steps judged right) = {share:.3f}")
 # `LanguageModelStateSpace` is the ready-made version of the program above. Its likelihood is the same Bernoulli emission.
 
 # %%
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel  # noqa: I001
+from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace
 
 language_model = FiniteLanguageModel(
@@ -115,7 +115,7 @@ assert abs(ratio.mean() - 1) < 5 * standard_error
 # The model is the same class, and these are the same lines. (The answer stands in `\boxed{}`, as in MATH.)
 
 # %%
-from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel  # noqa: I001
+from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
 from ppl_scaling.tasks import generate_problems
 

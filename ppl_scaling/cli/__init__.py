@@ -33,5 +33,7 @@ def main() -> None:
     try:
         app()
     except (PPLScalingError, ValueError, TypeError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print("Error:", str(error), markup=False)
+        # Pyro appends the shapes of its trace to what is raised inside a program.
+        message = str(error).partition("\nTrace Shapes:")[0]
+        Console(stderr=True, highlight=False, soft_wrap=True).print("Error:", message, markup=False)
         sys.exit(2)

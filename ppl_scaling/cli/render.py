@@ -21,10 +21,11 @@ _BAR = 24
 
 
 def quiet_transformers() -> None:
-    """Keep transformers' progress bars out of the output."""
+    """Keep transformers' progress bars and load reports out of the output; what matters in them is an error of ours."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 class Live:

@@ -111,9 +111,8 @@ def main():
         )
         for other, accuracy in {"pass@1": pass_at_1, "majority vote": majority}.items():
             low, high = interval(mode - accuracy)
-            print(
-                f"    minus {other:14s} {100 * (mode - accuracy).mean():+6.1f} points   95 % [{100 * low:+.1f}, {100 * high:+.1f}]"
-            )
+            gain = 100 * (mode - accuracy).mean()
+            print(f"    minus {other:14s} {gain:+6.1f} points   95 % [{100 * low:+.1f}, {100 * high:+.1f}]")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def test_bad_language_tables(table, message):
 
 
 def test_bad_scores():
-    with pytest.raises(ValueError, match="between 0 and 1 for 'x', got 1.5"):
+    with pytest.raises(ValueError, match=r"between 0 and 1 for 'x', got 1\.5"):
         FiniteRewardModel({"x": 1.5}).score_logit("", "x")
     with pytest.raises(ValueError, match="score table to have 'y', and it has no default"):
         FiniteRewardModel({"x": 0.5}).score_logit("", "y")

@@ -3,7 +3,6 @@
 import math
 from functools import partial
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -259,7 +258,7 @@ def test_absorbing_particles_keep_their_weights():
             state["finished"] = torch.zeros(40)
 
     smc = SMCFilter(Vague(), None, 40)
-    with pytest.raises(TypeError, match="to be bool, got torch.float32"):
+    with pytest.raises(TypeError, match=r"to be bool, got torch\.float32"):
         smc.init()
         smc.step(1)
 
