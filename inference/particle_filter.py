@@ -30,6 +30,7 @@ from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.results import CHOICES, ParticleFilterResult, Trajectory
 from ppl_scaling.inference.smc_filter import SMCFilter, StepRecord
 from ppl_scaling.interfaces import AnswerFormat
+from ppl_scaling.models.likelihoods import Likelihood
 from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.seeding import fresh_seed, seeded
 from ppl_scaling.tasks.answers import MathAnswers
@@ -64,7 +65,9 @@ class ParticleFilter:
     Parameters
     ----------
     model : LanguageModelStateSpace
-        Or any program that keeps the same entries in its state.
+        Or any program that keeps ``finished`` and ``truncated`` in its state, the sessions under
+        ``state.sessions["particles"]``, and has the attribute ``max_steps``. If it has ``likelihood`` or
+        ``configuration``, the one gives the default threshold and the other goes into the result.
     proposal : object, optional
         What particles are drawn from; default the model itself.
     num_particles : int, default 16
@@ -108,7 +111,9 @@ class ParticleFilter:
         self.model = model
         self.proposal = proposal
         self.num_particles = num_particles
-        self.ess_threshold = model.likelihood.ess_threshold if ess_threshold is None else ess_threshold
+        likelihood: Likelihood | None = getattr(model, "likelihood", None)
+        recommended = Likelihood.ess_threshold if likelihood is None else likelihood.ess_threshold
+        self.ess_threshold = recommended if ess_threshold is None else ess_threshold
         self.resampling = resampling
         self.choice = choice
         self.answer_format: AnswerFormat = MathAnswers() if answer_format is None else answer_format
@@ -190,7 +195,7 @@ class ParticleFilter:
                 raise TypeError("expected the model to keep 'finished' and 'truncated' in its state, got neither")
             if on_step is not None:
                 on_step(Progress(t, int((~ended).sum()), tuple(record.ess.tolist()), tuple(record.resampled.tolist())))
-            done = ended.view(-1, self.num_particles).all(-1)
+            done = ended.view(len(smc.groups), self.num_particles).all(-1)
             if host.is_true(done.all()):
                 return
             if host.is_true(done.any()):
@@ -273,18 +278,13 @@ class ParticleFilter:
         return tuple(trajectories)
 
     def _configuration(self) -> dict[str, Any]:
-        model = self.model
         return {
-            "likelihood": repr(model.likelihood),
+            **getattr(self.model, "configuration", {}),
             "proposal": None if self.proposal is None else type(self.proposal).__name__,
-            "temperature": model.temperature,
             "num_particles": self.num_particles,
             "ess_threshold": self.ess_threshold,
             "resampling": getattr(self.resampling, "__name__", repr(self.resampling)),
             "choice": self.choice,
-            "max_steps": model.max_steps,
-            "max_step_tokens": model.max_step_tokens,
-            "max_tokens": model.max_tokens,
         }
 
 

@@ -195,7 +195,7 @@ class SMCFilter(PyroSMCFilter):
     @property
     def log_weights(self) -> Tensor:
         """Log-weights since the last resampling, shape (G, N), float64."""
-        return self.state._log_weights.view(-1, self.group_size)
+        return self.state._log_weights.view(len(self.groups), self.group_size)
 
     @property
     def log_evidence(self) -> Tensor:
@@ -236,10 +236,10 @@ class SMCFilter(PyroSMCFilter):
     def retire(self, leaving: Tensor) -> None:
         """Take groups, shape (G,) bool, out of the batch; their record stays as it is."""
         staying = host.positions(~leaving)
-        self.groups = tuple(self.groups[position] for position in host.as_list(staying))
         slots = torch.arange(self.group_size, device=staying.device) + staying[:, None] * self.group_size
         self._log_evidence_before = self._log_evidence_before[staying]
         self.state._log_weights = self.log_weights[staying].flatten()
+        self.groups = tuple(self.groups[position] for position in host.as_list(staying))
         self.state.move(slots.flatten())
 
     def _start(self) -> None:

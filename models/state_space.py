@@ -93,6 +93,18 @@ class LanguageModelStateSpace:
         self.max_step_tokens = max_step_tokens
         self.max_tokens = max_tokens
 
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Settings, for the record of a result."""
+        return {
+            "model": type(self).__name__,
+            "likelihood": repr(self.likelihood),
+            "temperature": self.temperature,
+            "max_steps": self.max_steps,
+            "max_step_tokens": self.max_step_tokens,
+            "max_tokens": self.max_tokens,
+        }
+
     def init(self, state: Any, prompts: Sequence[str]) -> None:
         """Open the sessions and set up the state.
 
@@ -137,7 +149,8 @@ class LanguageModelStateSpace:
         texts, finished, truncated = step.texts, step.finished, step.truncated
         if sessions.reward is not None and texts:
             fits = sessions.reward.fits(texts).to(active.device)
-            truncated = truncated | (~fits & ~finished)
+            # What the reward model has no room to score counts as cut, even if it came to an end.
+            finished, truncated = finished & fits, truncated | ~fits
             logits = sessions.reward.score(texts).to(active.device).double()
             self._check_scores(torch.isnan(logits) & fits, slots, t)
             before = state["score_logit"]

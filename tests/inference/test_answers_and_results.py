@@ -150,6 +150,14 @@ def test_a_problem_whose_weights_are_all_zero_fails_alone():
     assert all(isinstance(one, AllWeightsZeroError) for one in impossible().run_batch(["?", "?"], seed=0))
 
 
+def test_groups_may_die_when_all_others_have_ended():
+    language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5, "$": 0.0}, "!": {"$": 1.0}, "?": {"a": 1.0}})
+    reward = FiniteRewardModel(lambda prompt, text: 0.0 if len(text) >= 3 else 0.5)
+    outcomes = ParticleFilter(LanguageModelStateSpace(language, reward), num_particles=4).run_batch(["!", "?"], seed=0)
+    assert outcomes[0].finished.all() and outcomes[0].num_steps == 1
+    assert isinstance(outcomes[1], AllWeightsZeroError) and outcomes[1].step == 3
+
+
 @pytest.mark.filterwarnings("ignore:Encountered")  # Pyro says so as well, when it validates
 def test_a_score_that_is_no_number_is_named_with_step_and_particle():
     language = FiniteLanguageModel({"": {"a": 1.0, "$": 0.0}})

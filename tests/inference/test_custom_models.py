@@ -112,8 +112,7 @@ def test_a_program_written_from_scratch():
     base = early_ends(LIKELIHOODS["bernoulli"])
 
     class FromScratch:
-        max_steps, likelihood = base.max_steps, base.likelihood
-        temperature, max_step_tokens, max_tokens = 1.0, 1, None
+        max_steps = base.max_steps
 
         def init(self, state, prompts):
             language = base.language_model.start(prompts, state.group_size, max_step_tokens=1, max_tokens=None)
