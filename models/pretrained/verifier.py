@@ -22,6 +22,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -185,7 +186,8 @@ def _write_comparison(
     # First layer: all heads look one position back, and the first copies what the language model's head reads there.
     first.input_layernorm.weight.zero_()
     first.input_layernorm.weight[: parts.body] = body.model.norm.weight * math.sqrt(parts.body / parts.width)
-    frequencies = model.model.rotary_emb.inv_freq
+    rotary: Any = model.model.rotary_emb
+    frequencies: Tensor = rotary.inv_freq
     attention, mlp = first.self_attn, first.mlp
     attention.q_proj.weight.zero_()
     attention.k_proj.weight.zero_()

@@ -105,7 +105,8 @@ def _health(result: ParticleFilterResult) -> RenderableType:
     grid.add_column(style="dim")
     grid.add_column()
     grid.add_row("log evidence", evidence)
-    grid.add_row("ESS by step", f"{ess}   of {result.num_particles}; * resampled after it")
+    legend = "; * resampled after it" if result.resampled.any() else "; never resampled"
+    grid.add_row("ESS by step", f"{ess}   of {result.num_particles}{legend}")
     grid.add_row("particles", f"{int(result.finished.sum())} finished, {int(result.truncated.sum())} truncated")
     grid.add_row(
         "tokens",
