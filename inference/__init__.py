@@ -4,6 +4,7 @@ from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.enumeration import ExactPosterior, ExactTrajectory, enumerate_posterior
 from ppl_scaling.inference.genealogy import Genealogy
 from ppl_scaling.inference.particle_filter import ParticleFilter, Progress
+from ppl_scaling.inference.records import StepRecord
 from ppl_scaling.inference.resampling import (
     RESAMPLING_SCHEMES,
     multinomial,
@@ -14,7 +15,7 @@ from ppl_scaling.inference.resampling import (
     systematic,
 )
 from ppl_scaling.inference.results import ParticleFilterResult, Trajectory
-from ppl_scaling.inference.smc_filter import ParticleState, SMCFilter, StepRecord
+from ppl_scaling.inference.smc_filter import ParticleState, SMCFilter
 
 __all__ = [
     "RESAMPLING_SCHEMES",

@@ -21,15 +21,13 @@ Del Moral (2004), Feynman-Kac Formulae; Chopin and Papaspiliopoulos (2020), An I
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.distributions.util import scale_and_mask
 from pyro.infer.smcfilter import SMCFilter as PyroSMCFilter
 from pyro.infer.smcfilter import SMCState
 from pyro.poutine.util import prune_subsample_sites
@@ -37,10 +35,12 @@ from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.errors import AllWeightsZeroError, ScoreError
+from ppl_scaling.inference.records import StepRecord
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
+from ppl_scaling.inference.trace_weights import increments, recorded
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
 
-__all__ = ["ParticleState", "SMCFilter", "StepRecord"]
+__all__ = ["ParticleState", "SMCFilter"]
 
 
 class ParticleState(SMCState):
@@ -87,44 +87,6 @@ class ParticleState(SMCState):
         self._num_particles = len(index)
         for key in list(self):
             super().__setitem__(key, self[key][index])
-
-
-@dataclass(frozen=True, eq=False)
-class StepRecord:
-    """What happened in one step, for the groups that took part in it.
-
-    Attributes
-    ----------
-    t : int
-        0 is ``init``.
-    groups : tuple of int
-        Which groups the rows below belong to.
-    ancestors : Tensor, shape (G, N)
-        The particle of step ``t - 1`` that each particle continues, as a position within the group.
-    resampled : Tensor, shape (G,), bool
-        Whether the group was resampled before this step.
-    log_weights : Tensor, shape (G, N)
-        After the step, since the last resampling; not normalised.
-    ess : Tensor, shape (G,)
-        Effective sample size after the step.
-    log_evidence : Tensor, shape (G,)
-        Of all steps so far.
-    sites : mapping of str to Tensor
-        Latent and deterministic sites, with ``G * N`` as leading dimension.
-    finished, truncated : Tensor, shape (G, N), or None
-        Entries of the state after the step.
-    """
-
-    t: int
-    groups: tuple[int, ...]
-    ancestors: Tensor
-    resampled: Tensor
-    log_weights: Tensor
-    ess: Tensor
-    log_evidence: Tensor
-    sites: Mapping[str, Tensor]
-    finished: Tensor | None
-    truncated: Tensor | None
 
 
 class SMCFilter(PyroSMCFilter):
@@ -291,7 +253,7 @@ class SMCFilter(PyroSMCFilter):
                 log_weights=self.log_weights,
                 ess=ess(self.log_weights),
                 log_evidence=self.log_evidence,
-                sites=_recorded(model_trace),
+                sites=recorded(model_trace),
                 finished=state["finished"].view(shape) if "finished" in state else None,
                 truncated=state["truncated"].view(shape) if "truncated" in state else None,
             )
@@ -300,28 +262,28 @@ class SMCFilter(PyroSMCFilter):
 
     def _reweight(self, model_trace: Any, guide_trace: Any, absorbed: Tensor | None) -> None:
         """Add ``log p - log q`` of the drawn sites and ``log p`` of the observed ones."""
-        increments = _increments(prune_subsample_sites(model_trace), guide_trace, self.state._num_particles)
+        changes = increments(prune_subsample_sites(model_trace), guide_trace, self.state._num_particles)
         log_weights = self.state._log_weights
-        if increments:
-            device = increments[0][1].device
+        if changes:
+            device = changes[0][1].device
         else:
             device = next((value.device for value in self.state.values()), log_weights.device)
         log_weights = log_weights.to(device)
         self._log_evidence_before = self._log_evidence_before.to(device)
-        for _, increment in increments:
+        for _, increment in changes:
             if absorbed is not None:
                 increment = increment.masked_fill(absorbed, 0.0)
             log_weights = log_weights + increment
         # A new tensor at each step: records keep the old ones.
         self.state._log_weights = log_weights
-        self._sites_of_last_step = increments
+        self._sites_of_last_step = changes
         bad = torch.isnan(log_weights) | (log_weights == math.inf)
         if host.is_true(bad.any()):
-            self._raise_bad_weight(increments, bad)
+            self._raise_bad_weight(changes, bad)
 
-    def _raise_bad_weight(self, increments: list[tuple[str, Tensor]], bad: Tensor) -> None:
+    def _raise_bad_weight(self, changes: list[tuple[str, Tensor]], bad: Tensor) -> None:
         particle = int(host.as_list(host.positions(bad))[0])
-        for name, increment in increments:
+        for name, increment in changes:
             value = float(increment[particle])
             if math.isnan(value) or value == math.inf:
                 raise ScoreError(f"log-probability of site '{name}'", value, len(self.history), particle)
@@ -348,54 +310,3 @@ class SMCFilter(PyroSMCFilter):
             if not host.is_true((total > -math.inf).any()):
                 return name
         return "one of an earlier step"
-
-
-def _increments(model_trace: Any, guide_trace: Any, num_particles: int) -> list[tuple[str, Tensor]]:
-    """Increment of the log-weight, shape (K,), from each site that makes one."""
-    proposed: dict[str, Any] = {}
-    if guide_trace is not None:
-        guide_trace = prune_subsample_sites(guide_trace)
-        guide_trace.compute_log_prob()
-        proposed = {name: site for name, site in guide_trace.nodes.items() if site["type"] == "sample"}
-    model_sites = {name: site for name, site in model_trace.nodes.items() if site["type"] == "sample"}
-    for name in proposed:
-        if name not in model_sites:
-            raise ValueError(f"expected the guide to sample sites of the model, got '{name}', which the model lacks")
-        if model_sites[name]["is_observed"]:
-            raise ValueError(f"expected the guide to sample latent sites, got '{name}', which the model observes")
-
-    def needed(name: str, site: Any) -> bool:
-        # A latent drawn from the model itself cancels out, unless its density is scaled: then it was drawn from p and
-        # counts p ** scale. Where it is masked there is nothing to count.
-        return bool(site["is_observed"] or name in proposed or not _is_one(site["scale"]))
-
-    model_trace.compute_log_prob(site_filter=needed)
-    increments = []
-    for name, site in model_sites.items():
-        if not needed(name, site):
-            continue
-        log_weight = _per_particle(site["log_prob"], num_particles)
-        if name in proposed:
-            log_weight = log_weight - _per_particle(proposed[name]["log_prob"], num_particles)
-        elif not site["is_observed"]:
-            drawn_from = scale_and_mask(site["unscaled_log_prob"], mask=site["mask"])
-            log_weight = log_weight - _per_particle(drawn_from, num_particles)
-        increments.append((name, log_weight))
-    return increments
-
-
-def _is_one(scale: Any) -> bool:
-    return isinstance(scale, (int, float)) and scale == 1
-
-
-def _per_particle(log_prob: Tensor, num_particles: int) -> Tensor:
-    return log_prob.reshape(num_particles, -1).double().sum(-1)
-
-
-def _recorded(trace: Any) -> dict[str, Tensor]:
-    """Values of the latent and the deterministic sites."""
-    return {
-        name: site["value"]
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and (not site["is_observed"] or site["infer"].get("_deterministic"))
-    }

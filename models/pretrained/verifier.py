@@ -166,7 +166,7 @@ def _write_comparison(
     model.model.embed_tokens.weight[:, parts.token] = token_size * scale * projected
     constant = _CONSTANT * size * math.sqrt(parts.body)
 
-    def read_raw(norm: nn.Module) -> None:
+    def read_raw(norm: Any) -> None:
         """Let a norm give back the parts at their own sizes: its divisor is nearly the constant alone."""
         norm.weight.fill_(constant / math.sqrt(parts.width))
         norm.weight[: parts.body] /= size

@@ -1,0 +1,107 @@
+"""The record of one group of particles, read back as arrays and trajectories on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppl_scaling.inference.genealogy import Genealogy
+from ppl_scaling.inference.records import StepRecord
+from ppl_scaling.inference.results import Trajectory
+from ppl_scaling.interfaces import AnswerFormat
+from ppl_scaling.models.sessions import ParticleSessions
+
+__all__ = ["GroupView"]
+
+
+class GroupView:
+    """The record of one group, as arrays on the CPU."""
+
+    def __init__(self, records: list[StepRecord], sessions: ParticleSessions, group: int, num_particles: int) -> None:
+        self.records = records
+        self._sessions = sessions
+        self._positions = [record.groups.index(group) for record in records]
+        self._size = num_particles
+        self.genealogy = Genealogy(
+            ancestors=self.series("ancestors"), resampled=self.series("resampled"), num_particles=num_particles
+        )
+        self._sites: dict[tuple[int, str], NDArray[Any]] = {}
+
+    def slots(self, t: int) -> slice:
+        """Slots of the group in the batch of step ``t``."""
+        return slice(self._positions[t] * self._size, (self._positions[t] + 1) * self._size)
+
+    def series(self, name: str) -> NDArray[Any]:
+        """Return a field of the records of steps 1 to T."""
+        rows = [
+            getattr(record, name)[position].cpu().numpy()
+            for record, position in zip(self.records[1:], self._positions[1:], strict=True)
+        ]
+        return np.stack(rows)
+
+    def last(self, name: str) -> NDArray[Any]:
+        """Return a field of the last record."""
+        return getattr(self.records[-1], name)[self._positions[-1]].cpu().numpy()
+
+    def site(self, t: int, name: str) -> NDArray[Any]:
+        """Values of a site of step ``t``, shape (N, ...)."""
+        if (t, name) not in self._sites:
+            self._sites[t, name] = self.records[t].sites[name][self.slots(t)].cpu().numpy()
+        return self._sites[t, name]
+
+    def texts(self, t: int) -> list[str]:
+        """Text of each particle's step ``t``."""
+        return self._sessions.texts[t][self.slots(t)]
+
+    def num_tokens(self, t: int) -> list[int]:
+        """Length of each particle's step ``t``, 0 where it was not active."""
+        return self._sessions.num_tokens[t][self.slots(t)]
+
+    def latents(self) -> dict[str, NDArray[Any]]:
+        """Sites other than blocks and scores, followed along the lineages."""
+        lineages = self.genealogy.lineages()
+        return {
+            name: self.site(t, name)[lineages[t]]
+            for t, record in enumerate(self.records)
+            for name in record.sites
+            if name not in (f"x_{t}", f"score_{t}")
+        }
+
+    def trajectories(self, weights: NDArray[Any], answer_format: AnswerFormat) -> tuple[Trajectory, ...]:
+        """Put together what each final particle wrote, step by step along its lineage."""
+        log_weights = self.last("log_weights")
+        lineages = self.genealogy.lineages()
+        finished, truncated = self.last("finished"), self.last("truncated")
+        lengths = [self.num_tokens(t) for t in range(1, len(self.records))]
+        trajectories = []
+        for particle in range(self._size):
+            texts, scores, num_tokens = [], [], 0
+            for t in range(1, len(self.records)):
+                slot = int(lineages[t, particle])
+                length = lengths[t - 1][slot]
+                if not length:
+                    break
+                num_tokens += length
+                texts.append(self.texts(t)[slot])
+                if self._sessions.reward is not None:
+                    scores.append(float(self.site(t, f"score_{t}")[slot]))
+            probabilities = torch.tensor(scores, dtype=torch.float64).sigmoid().tolist()
+            text = "".join(texts)
+            trajectories.append(
+                Trajectory(
+                    steps=tuple(step for step in map(str.strip, texts) if step),
+                    text=text,
+                    scores=tuple(probabilities),
+                    score=probabilities[-1] if probabilities else float("nan"),
+                    log_weight=float(log_weights[particle]),
+                    weight=float(weights[particle]),
+                    answer=answer_format.extract(text) if finished[particle] else None,
+                    finished=bool(finished[particle]),
+                    truncated=bool(truncated[particle]),
+                    num_tokens=num_tokens,
+                )
+            )
+        return tuple(trajectories)
