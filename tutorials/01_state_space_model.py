@@ -133,5 +133,5 @@ print("\n".join(result.best_trajectory.steps))
 
 # %% [markdown]
 # **Next:** put `state["temperature"] = pyro.sample("temperature", ...)` into `init` of a subclass of
-# `LanguageModelStateSpace` and look at `result.latents["temperature"]`; or change the likelihood to `BernoulliLikelihood()`
-# and compare the posteriors: the default `TwistLikelihood` counts the last score only.
+# `LanguageModelStateSpace` and look at `result.latents["temperature"]`; or change the likelihood to `TwistLikelihood()`
+# and compare the posteriors: the default `BernoulliLikelihood` counts every score, the twist only the last.

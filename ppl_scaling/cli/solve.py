@@ -21,7 +21,7 @@ def solve(
         str | None, typer.Option(help="Process reward model: a folder or a hub name. Default: the embedded one.")
     ] = None,
     num_particles: Annotated[int, typer.Option(help="Particles of the filter.")] = 16,
-    likelihood: Annotated[str, typer.Option(help="bernoulli, twist or odds: what a score says of a particle.")] = "twist",
+    likelihood: Annotated[str, typer.Option(help="bernoulli, twist or odds: what a score says.")] = "bernoulli",
     beta: Annotated[float, typer.Option(help="Power of the likelihood; 0 ignores the reward model.")] = 1.0,
     odds_temperature: Annotated[float, typer.Option(help="Divides the log-odds of --likelihood odds.")] = 1.0,
     ess_threshold: Annotated[

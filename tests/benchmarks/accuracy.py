@@ -78,7 +78,7 @@ def main():
     print(f"pass@1                {pass_at_1.mean():6.3f}   (oracle pass@N {np.mean(np.any(samples, axis=2)):.3f})")
     print(f"majority vote         {majority.mean():6.3f}   {sampling_seconds:6.1f} s")
 
-    cases = {"default settings": (TwistLikelihood(), None)}
+    cases = {"default settings": (None, None)}
     if options.compare:
         cases = {
             f"{likelihood!r}, threshold {threshold}": (likelihood, threshold)
