@@ -132,3 +132,13 @@ def test_prompts_that_do_not_fit(models):
     smc = ParticleFilter(LanguageModelStateSpace(language, reward), num_particles=2)
     with pytest.raises(ValueError, match=r"a prompt shorter than the model's context of [0-9]+ tokens, got one of [0-9]+"):
         smc.run("word " * 2000)
+
+
+def test_bfloat16_models_keep_weights_in_float64():
+    models = (
+        TransformersLanguageModel.from_pretrained(LANGUAGE_MODEL_PATH, device="cpu", dtype="bfloat16"),
+        TokenClassificationRewardModel.from_pretrained(REWARD_MODEL_PATH, device="cpu", dtype="bfloat16"),
+    )
+    smc = filtered(LanguageModelStateSpace(*models))
+    assert smc.log_weights.dtype == torch.float64 and smc.log_evidence.isfinite().all()
+    assert models[0].model.dtype == models[1].model.dtype == torch.bfloat16
