@@ -37,7 +37,7 @@ from ppl_scaling import host
 from ppl_scaling.errors import AllWeightsZeroError, ScoreError
 from ppl_scaling.inference.records import StepRecord
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
-from ppl_scaling.inference.trace_weights import increments, recorded
+from ppl_scaling.inference.trace_weights import first_bad_site, increments, killing_site, recorded
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
 
 __all__ = ["ParticleState", "SMCFilter"]
@@ -149,8 +149,6 @@ class SMCFilter(PyroSMCFilter):
         self.group_size = num_particles
         self.resampling = resampling
         self.groups: tuple[int, ...] = ()
-        self.history: list[StepRecord] = []
-        self.failures: dict[int, AllWeightsZeroError] = {}
         self._log_evidence_before = torch.zeros(num_groups, dtype=torch.float64)
         self._start()
 
@@ -207,8 +205,8 @@ class SMCFilter(PyroSMCFilter):
     def _start(self) -> None:
         self.state = ParticleState(self.num_groups, self.group_size)
         self.groups = tuple(range(self.num_groups))
-        self.history = []
-        self.failures = {}
+        self.history: list[StepRecord] = []
+        self.failures: dict[int, AllWeightsZeroError] = {}
         self._log_evidence_before = torch.zeros(self.num_groups, dtype=torch.float64)
 
     def _resample(self) -> tuple[Tensor, Tensor]:
@@ -268,7 +266,7 @@ class SMCFilter(PyroSMCFilter):
             device = changes[0][1].device
         else:
             device = next((value.device for value in self.state.values()), log_weights.device)
-        log_weights = log_weights.to(device)
+        log_weights = before = log_weights.to(device)
         self._log_evidence_before = self._log_evidence_before.to(device)
         for _, increment in changes:
             if absorbed is not None:
@@ -276,18 +274,12 @@ class SMCFilter(PyroSMCFilter):
             log_weights = log_weights + increment
         # A new tensor at each step: records keep the old ones.
         self.state._log_weights = log_weights
-        self._sites_of_last_step = changes
+        self._last_change = before, changes
         bad = torch.isnan(log_weights) | (log_weights == math.inf)
         if host.is_true(bad.any()):
-            self._raise_bad_weight(changes, bad)
-
-    def _raise_bad_weight(self, changes: list[tuple[str, Tensor]], bad: Tensor) -> None:
-        particle = int(host.as_list(host.positions(bad))[0])
-        for name, increment in changes:
-            value = float(increment[particle])
-            if math.isnan(value) or value == math.inf:
-                raise ScoreError(f"log-probability of site '{name}'", value, len(self.history), particle)
-        raise ScoreError("log-weight", float(self.state._log_weights[particle]), len(self.history), particle)
+            particle = host.as_list(host.positions(bad))[0]
+            site, value = first_bad_site(changes, particle)
+            raise ScoreError(f"log-probability of site '{site}'", value, len(self.history), particle)
 
     def _retire_the_dead(self) -> None:
         """Let groups without a possible particle leave; the others go on."""
@@ -297,16 +289,12 @@ class SMCFilter(PyroSMCFilter):
         t = len(self.history) - 1
         for position in host.as_list(host.positions(dead)):
             group = self.groups[position]
-            self.failures[group] = AllWeightsZeroError(t, group, self._killing_site(position))
+            slots = slice(position * self.group_size, (position + 1) * self.group_size)
+            self.failures[group] = AllWeightsZeroError(t, group, self._killer(slots))
         if host.is_true(dead.all()) and len(self.failures) == self.num_groups:
             raise next(iter(self.failures.values()))
         self.retire(dead)
 
-    def _killing_site(self, position: int) -> str:
-        total = torch.zeros(self.group_size, dtype=torch.float64)
-        slots = slice(position * self.group_size, (position + 1) * self.group_size)
-        for name, increment in self._sites_of_last_step:
-            total = total + increment[slots].cpu()
-            if not host.is_true((total > -math.inf).any()):
-                return name
-        return "one of an earlier step"
+    def _killer(self, slots: slice) -> str:
+        before, changes = self._last_change
+        return killing_site(before[slots], [(name, increment[slots]) for name, increment in changes])

@@ -5,13 +5,17 @@ Knows Pyro's traces, and nothing of filters, groups or resampling.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-__all__ = ["increments", "recorded"]
+from ppl_scaling import host
+
+__all__ = ["first_bad_site", "increments", "killing_site", "recorded"]
 
 
 def increments(model_trace: Any, guide_trace: Any, num_particles: int) -> list[tuple[str, Tensor]]:
@@ -77,3 +81,16 @@ def recorded(trace: Any) -> dict[str, Tensor]:
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and (not site["is_observed"] or site["infer"].get("_deterministic"))
     }
+
+
+def first_bad_site(changes: list[tuple[str, Tensor]], particle: int) -> tuple[str, float]:
+    """Name and value of the first increment of ``particle`` that is NaN or plus infinity."""
+    values = [(name, float(increment[particle])) for name, increment in changes]
+    return next((name, value) for name, value in values if math.isnan(value) or value == math.inf)
+
+
+def killing_site(before: Tensor, changes: list[tuple[str, Tensor]]) -> str:
+    """Name of the site after which no particle has weight left, given their log-weights before all of them."""
+    names = [name for name, _ in changes]
+    totals = before + torch.stack([increment for _, increment in changes]).cumsum(0)
+    return names[host.as_list((totals == -math.inf).all(-1)).index(True)]

@@ -20,8 +20,8 @@ NUM_PARTICLES = 40
 def assert_matches(results, exact, num_particles=NUM_PARTICLES):
     """Evidence exactly unbiased; answers within the bias of a self-normalised estimate.
 
-    The bias of a ratio of unbiased estimates is -cov(num/Z, den/Z) to first order, which the replicates tell: it is
-    bounded by the spread of the relative evidence times that of the answer's share.
+    With E[share * evidence] = probability and E[evidence] = 1 (relative to the exact one) the bias of the share is exactly
+    -cov(share, evidence), so at most the product of the two spreads.
     """
     relative_evidence = np.exp([one.log_evidence - exact.log_evidence for one in results])
     assert_mean(relative_evidence, 1.0)

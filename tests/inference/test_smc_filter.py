@@ -208,6 +208,22 @@ def test_if_all_groups_die_it_is_an_error_that_pyro_users_catch():
             flip(Coins(doomed=(0, 1)), 2)
 
 
+def test_the_site_that_kills_the_last_particles_is_named_though_others_died_before():
+    class OneByOne:
+        def init(self, state):
+            state["number"] = torch.arange(4)
+
+        def step(self, state, t):
+            pyro.factor(f"first_{t}", torch.where(state["number"] == 2 * t - 2, -math.inf, 0.0))
+            pyro.factor(f"second_{t}", torch.where(state["number"] == 2 * t - 1, -math.inf, 0.0))
+
+    smc = SMCFilter(OneByOne(), None, 4, ess_threshold=0.01)
+    smc.init()
+    smc.step(1)
+    with pytest.raises(AllWeightsZeroError, match="after site 'second_2' of step 2"):
+        smc.step(2)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_weight_that_is_no_number_is_an_error_with_step_and_particle(value):
     # With validation Pyro itself refuses a factor that is NaN.
