@@ -106,6 +106,10 @@ def test_every_file_says_its_job_and_is_small():
         assert text.count("\n") <= 320, f"{path} has {text.count(chr(10))} lines: is it one job?"
 
 
+def test_threads_are_the_users_business():
+    assert not [path for _, path in sources() if "set_num_threads" in path.read_text()]
+
+
 def test_the_top_level_holds_nothing_else():
     import subprocess
 

@@ -90,7 +90,7 @@ They know one thing: word problems like those of `ppl_scaling.tasks.arithmetic`.
 what inference-time scaling is for. Every figure below was measured by the recipe in this folder and is in
 `metrics.json`.
 
-    python -m ppl_scaling.models.pretrained.recipe
+    OMP_NUM_THREADS=1 python -m ppl_scaling.models.pretrained.recipe
 
 ## Task
 

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
@@ -236,7 +235,6 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="processes of the rollouts, beside the main one")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     default = RecipeSettings()
     settings = replace(
         default,

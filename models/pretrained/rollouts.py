@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from ppl_scaling.models.pretrained.sampling import sample
@@ -135,7 +134,6 @@ def _shard_path(folder: Path, shard: int) -> Path:
 
 def _write_shard(arguments: tuple[Path, Path, Path, RolloutSettings, int]) -> int:
     model_path, tokenizer_path, folder, settings, shard = arguments
-    torch.set_num_threads(1)
     encoder = ProblemEncoder(AutoTokenizer.from_pretrained(tokenizer_path))
     model = LlamaForCausalLM.from_pretrained(model_path, attn_implementation="sdpa").eval()
     seed = settings.seed * 1_000_000 + 500_000 + shard * 100

@@ -9,6 +9,7 @@ It knows tokens, texts and caches, and nothing of weights, scores or resampling.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,13 +60,13 @@ class TransformersLanguageModel:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str, *, device: str | None = None, dtype: str | None = None, **kwargs: Any
+        cls, name_or_path: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **kwargs: Any
     ) -> TransformersLanguageModel:
         """Load a local folder or a model of the hub.
 
         Parameters
         ----------
-        name_or_path : str
+        name_or_path : str or path
         device : str, optional
             Default: a GPU when torch sees one, else the CPU.
         dtype : str, optional

@@ -7,6 +7,7 @@ of a step is read at its separator. Each token of that layout passes through the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ class TokenClassificationRewardModel:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str, *, device: str | None = None, dtype: str | None = None, **kwargs: Any
+        cls, name_or_path: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **kwargs: Any
     ) -> TokenClassificationRewardModel:
         """Load a local folder or a model of the hub; parameters as for the language model.
 
