@@ -54,20 +54,22 @@ def test_posterior_and_evidence_for_all_likelihoods(world, likelihood, ess_thres
     assert_matches(smc.run_batch(["?"] * 400, seed=1), enumerate_posterior(model, "?"))
 
 
+@pytest.mark.parametrize("ess_threshold", [0.3, 1.0])
 @pytest.mark.parametrize("scheme", RESAMPLING_SCHEMES.values(), ids=RESAMPLING_SCHEMES)
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
-def test_posterior_and_evidence_for_all_resampling_schemes(world, scheme):
+def test_posterior_and_evidence_for_all_resampling_schemes(world, scheme, ess_threshold):
     model = world(LIKELIHOODS["bernoulli"])
     smc = ParticleFilter(
-        model, num_particles=NUM_PARTICLES, ess_threshold=0.9, answer_format=LastLetter(), resampling=scheme
+        model, num_particles=NUM_PARTICLES, ess_threshold=ess_threshold, answer_format=LastLetter(), resampling=scheme
     )
     assert_matches(smc.run_batch(["?"] * 400, seed=2), enumerate_posterior(model, "?"))
 
 
+@pytest.mark.parametrize("ess_threshold", [0.3, 1.0])
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
-def test_one_group_at_a_time(world):
+def test_one_group_at_a_time(world, ess_threshold):
     model = world(LIKELIHOODS["twist"])
-    smc = ParticleFilter(model, num_particles=NUM_PARTICLES, ess_threshold=0.7, answer_format=LastLetter())
+    smc = ParticleFilter(model, num_particles=NUM_PARTICLES, ess_threshold=ess_threshold, answer_format=LastLetter())
     assert_matches([smc.run("?", seed=seed) for seed in range(300)], enumerate_posterior(model, "?"))
 
 
