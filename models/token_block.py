@@ -14,6 +14,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
+from ppl_scaling import host
 from ppl_scaling.interfaces import PAD, LanguageModelSession
 
 __all__ = ["AcceptedStep", "TokenBlock"]
@@ -149,7 +150,10 @@ class TokenBlock(TorchDistribution):
             value = value.expand(len(self.active), -1)
         if value.dim() != 2 or len(value) != len(self.active):
             raise ValueError(f"expected token blocks of shape ({len(self.active)}, L) or (L,), got {tuple(value.shape)}")
-        return value[self.slots]
+        rows = value[self.slots]
+        if host.is_true((rows[:, 0] == PAD).any()):
+            raise ValueError("expected a step of at least one token for every active particle, got an empty one")
+        return rows
 
 
 def broadcast_temperature(temperature: float | Tensor, active: Tensor) -> Tensor:

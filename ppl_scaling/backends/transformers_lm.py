@@ -159,6 +159,7 @@ class TransformersSession:
             raise ValueError("expected rows that have not ended, got one that is finished or truncated")
         self._start_logits = self._next_logits[self._next_place]
         self._start_lengths = self._forward.lengths
+        self._room_at_start = self._room
         self._current: Tensor | None = None
         self._remembered: list[tuple[Tensor, Tensor]] = []
         self._accepted = False
@@ -235,8 +236,8 @@ class TransformersSession:
         Leaves the last token of each block to :meth:`accept`, and remembers the log-probabilities under all
         ``temperatures``; sampling uses the first.
         """
-        if forced is not None and forced.shape[1] > self._max_step_tokens:
-            self._check_width(forced.shape[1])
+        if forced is not None and host.is_true(((forced != PAD).sum(-1) > self._room_at_start).any()):
+            raise ValueError(f"expected a token block that fits into the room left to its row, got {forced.shape[1]} tokens")
         lengths_after = self._forward.lengths
         self._forward.lengths = self._start_lengths.clone()
         everyone = torch.ones(self.num_rows, dtype=torch.bool, device=self.device)
@@ -276,11 +277,6 @@ class TransformersSession:
         if not self._accepted:
             self._current = block
         return block
-
-    def _check_width(self, width: int) -> None:
-        room = host.largest(self._room)
-        if width > room:
-            raise ValueError(f"expected a token block of at most {room} tokens, got one of {width}")
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

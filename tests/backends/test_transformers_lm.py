@@ -141,6 +141,14 @@ def test_the_context_is_a_limit_too(tiny_lm):
         start(tiny_lm, prompts=["x" * 127])
 
 
+def test_a_given_block_that_does_not_fit_is_refused(tiny_lm):
+    session = start(tiny_lm, max_step_tokens=4, max_tokens=6)
+    session.select(torch.arange(6))
+    assert session.log_prob(torch.full((6, 6), 65), torch.ones(6)).isfinite().all()
+    with pytest.raises(ValueError, match="fits into the room left to its row, got 7 tokens"):
+        session.log_prob(torch.full((6, 7), 65), torch.ones(6))
+
+
 def test_end_of_text_finishes_and_leaves_no_text(tiny_lm):
     session = start(tiny_lm)
     session.select(torch.arange(6))

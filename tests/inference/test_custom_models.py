@@ -154,6 +154,8 @@ def test_token_blocks_are_distributions_over_padded_steps():
     assert law.log_prob(block)[1] == 0 and law.batch_shape == (3,)
     with pytest.raises(ValueError, match=r"shape \(3, L\) or \(L,\), got \(2, 1\)"):
         law.log_prob(block[:2])
+    with pytest.raises(ValueError, match="at least one token for every active particle"):
+        law.log_prob(torch.full((3, 1), PAD))
     with pytest.raises(ValueError, match=r"batch shape \(3,\), got \(7,\)"):
         law.expand((7,))
     with pytest.raises(ValueError, match="empty sample_shape"):
