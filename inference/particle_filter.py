@@ -25,7 +25,7 @@ from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import answer_posterior
 from ppl_scaling.inference.group_view import GroupView
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
-from ppl_scaling.inference.results import CHOICES, ParticleFilterResult
+from ppl_scaling.inference.results import CHOICES, ParticleFilterResult, choose_answer
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.likelihoods import Likelihood
@@ -192,7 +192,9 @@ class ParticleFilter:
             if ended is None:
                 raise TypeError("expected the model to keep 'finished' and 'truncated' in its state, got neither")
             if on_step is not None:
-                on_step(Progress(t, int((~ended).sum()), tuple(record.ess.tolist()), tuple(record.resampled.tolist())))
+                on_step(
+                    Progress(t, host.count(~ended), tuple(host.as_list(record.ess)), tuple(host.as_list(record.resampled)))
+                )
             done = ended.view(len(smc.groups), self.num_particles).all(-1)
             if host.is_true(done.all()):
                 return
@@ -207,10 +209,10 @@ class ParticleFilter:
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         trajectories = view.trajectories(weights, self.answer_format)
         answers = answer_posterior([one.answer for one in trajectories], weights, view.genealogy, self.answer_format)
-        result = ParticleFilterResult(
+        return ParticleFilterResult(
             problem=problem,
             method="particle filter",
-            answer=None,
+            answer=choose_answer(trajectories, answers, self.choice, seed) if answers else None,
             answers=answers,
             no_answer_probability=sum(one.weight for one in trajectories if one.answer is None),
             log_evidence=float(view.last("log_evidence")),
@@ -234,10 +236,6 @@ class ParticleFilter:
             seed=seed,
             configuration=self._configuration(),
         )
-        if answers:
-            # Frozen for everyone else; the choice needs the finished rest of the result.
-            object.__setattr__(result, "answer", result.choose(self.choice, seed=seed))
-        return result
 
     def _configuration(self) -> dict[str, Any]:
         return {

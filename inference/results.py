@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ppl_scaling.errors import NoAnswerError
 from ppl_scaling.inference.answers import Answer
 
-__all__ = ["CHOICES", "ParticleFilterResult", "Trajectory"]
+__all__ = ["CHOICES", "ParticleFilterResult", "Trajectory", "choose_answer"]
 
 CHOICES = ("mode", "best_score", "sample")
 """Ways to settle on one answer; see ``ParticleFilterResult.choose``."""
@@ -150,24 +150,7 @@ class ParticleFilterResult:
         NoAnswerError
             If no particle of positive weight has an answer.
         """
-        if how not in CHOICES:
-            raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {how!r}")
-        answering = [one for one in self.trajectories if one.answer is not None and one.weight > 0]
-        if not answering:
-            raise NoAnswerError(
-                f"none of {self.num_particles} particles has an answer: {int(self.finished.sum())} finished, "
-                f"{int(self.truncated.sum())} truncated. Raise max_steps or max_tokens, or check that the model ends "
-                "its answers in the expected format."
-            )
-        if how == "mode":
-            return self.answers[0].answer
-        if how == "best_score":
-            best = max(answering, key=lambda one: (one.score, one.weight))
-        else:
-            weights = np.array([one.weight for one in answering])
-            best = answering[int(np.random.default_rng(seed).choice(len(answering), p=weights / weights.sum()))]
-        assert best.answer is not None
-        return best.answer
+        return choose_answer(self.trajectories, self.answers, how, seed)
 
     @property
     def best_trajectory(self) -> Trajectory:
@@ -218,6 +201,29 @@ class ParticleFilterResult:
                 for one in self.trajectories
             ],
         }
+
+
+def choose_answer(trajectories: Sequence[Trajectory], answers: Sequence[Answer], how: str, seed: int) -> str:
+    """Settle on one answer; see ``ParticleFilterResult.choose``."""
+    if how not in CHOICES:
+        raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {how!r}")
+    answering = [one for one in trajectories if one.answer is not None and one.weight > 0]
+    if not answering:
+        finished = sum(one.finished for one in trajectories)
+        truncated = sum(one.truncated for one in trajectories)
+        raise NoAnswerError(
+            f"none of {len(trajectories)} particles has an answer: {finished} finished, {truncated} truncated. Raise max_steps or max_tokens, or check that the model ends "
+            "its answers in the expected format."
+        )
+    if how == "mode":
+        return answers[0].answer
+    if how == "best_score":
+        best = max(answering, key=lambda one: (one.score, one.weight))
+    else:
+        weights = np.array([one.weight for one in answering])
+        best = answering[int(np.random.default_rng(seed).choice(len(answering), p=weights / weights.sum()))]
+    assert best.answer is not None
+    return best.answer
 
 
 def _finite(number: float) -> float | None:
