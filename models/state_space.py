@@ -53,8 +53,9 @@ class LanguageModelStateSpace:
     reward_model : RewardModel or None
         Without one there is no emission, and the model is the language model's own law.
     likelihood : Likelihood, default ``BernoulliLikelihood()``
-        The paper's. On validation problems of the embedded task it beats the others at ``beta=1`` (README); for answers
-        of very different lengths, or a reward model that scores whole prefixes, consider ``TwistLikelihood``.
+        The paper's. On validation problems of the embedded task it is level with ``OddsLikelihood`` and ahead of
+        ``TwistLikelihood`` at ``beta=1`` (README); for answers of very different lengths, or a reward model that scores
+        whole prefixes, consider the twist.
     temperature : float, default 1.0
         Divides the LM's logits; it is part of the model, so weights do not correct for it.
     max_steps : int, default 20

@@ -99,12 +99,10 @@ def test_groups_and_single_runs_agree_on_what_they_score(models):
     model = LanguageModelStateSpace(*models)
     smc = ParticleFilter(model, num_particles=6)
     for problem, together in zip(PROBLEMS, smc.run_batch(PROBLEMS, seed=2), strict=True):
-        tokens = render_prompt(model.reward_model.tokenizer, problem)
         for trajectory in together.trajectories[:2]:
             session = model.reward_model.start([problem], 1)
             logits = [float(session.score([step])) for step in trajectory.steps]
             assert torch.tensor(logits).sigmoid().tolist() == pytest.approx(list(trajectory.scores), abs=1e-4)
-        assert tokens
 
 
 def test_twist_evidence_is_the_mean_final_score(models):
