@@ -212,8 +212,8 @@ def choose_answer(trajectories: Sequence[Trajectory], answers: Sequence[Answer],
         finished = sum(one.finished for one in trajectories)
         truncated = sum(one.truncated for one in trajectories)
         raise NoAnswerError(
-            f"none of {len(trajectories)} particles has an answer: {finished} finished, {truncated} truncated. Raise max_steps or max_tokens, or check that the model ends "
-            "its answers in the expected format."
+            f"none of {len(trajectories)} particles has an answer: {finished} finished, {truncated} truncated. "
+            "Raise max_steps or max_tokens, or check that the model ends its answers in the expected format."
         )
     if how == "mode":
         return answers[0].answer
