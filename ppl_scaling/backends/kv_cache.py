@@ -125,7 +125,7 @@ class CachedForward:
         return self._row_at[:num_rows]
 
     def forward(self, tokens: Tensor, num_tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Append tokens to the rows at the first ``n`` places and return the model's logits.
+        """Append tokens to the rows at the first ``n`` places and return the model's first output.
 
         Parameters
         ----------
@@ -138,7 +138,8 @@ class CachedForward:
 
         Returns
         -------
-        Tensor, shape (n, q, labels or vocabulary)
+        Tensor, shape (n, q, D)
+            Logits, if the model has a head; the last hidden states, if it is a backbone.
         """
         rows = self.first(len(tokens))
         positions = self.lengths[rows][:, None] + torch.arange(tokens.shape[1], device=self.device)
@@ -160,7 +161,11 @@ class CachedForward:
                 **kwargs,
             )
         self.lengths = self.lengths.index_add(0, rows, num_tokens)
-        return output.logits
+        return output[0]
+
+    def rewind(self, lengths: Tensor) -> None:
+        """Forget the end of each row: keep its first ``lengths``, shape ``(R,)``, tokens."""
+        self.lengths = lengths
 
     def bring_forward(self, wanted: Tensor) -> int:
         """Move the rows for which ``wanted``, shape ``(R,)``, is true to the first places; return how many there are."""
