@@ -1,56 +1,39 @@
 """Where a reasoning step ends.
 
 A :class:`StepBoundary` is a policy. For each block that is sampled it makes a tracker, which sees the tokens as they are
-drawn and says which rows have come to the end of their step. The end of the answer (an end-of-text token) and the limits
-on tokens are the session's business, not the boundary's.
+drawn and says which rows have come to the end of their step. The end of the answer (an end-of-text token, a stop pattern)
+and the limits on tokens are the session's business, not the boundary's.
+
+A boundary is a stopping time of the tokens: whether a step ends with a token depends on this step's tokens up to it, never
+on later ones. So the law of a step is well defined, whoever draws it.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import codecs
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.backends.automaton import CLOSED, START, delimiter_table
+from ppl_scaling.backends.sentences import completes_sentence, may_complete_sentence
+from ppl_scaling.backends.vocabulary import Vocabulary
 
-__all__ = ["BoundaryTracker", "Delimiter", "StepBoundary", "Vocabulary"]
-
-
-class Vocabulary:
-    """The text of every token of a language model.
-
-    Parameters
-    ----------
-    texts : list of str
-        ``texts[i]`` is what token ``i`` reads as on its own.
-    device : torch.device
-        Where the tables of :meth:`mask` live.
-    """
-
-    def __init__(self, texts: list[str], device: torch.device) -> None:
-        self.texts = texts
-        self.device = device
-        self._masks: dict[tuple[str, str], Tensor] = {}
-
-    def mask(self, kind: str, delimiter: str = "") -> Tensor:
-        """Boolean table over the vocabulary, shape ``(V,)``, computed once.
-
-        ``"content"``: the token has a character that is not white space. ``"closes"``: it contains the delimiter.
-        ``"content_closes"``: it contains the delimiter after such a character.
-        """
-        key = (kind, delimiter)
-        if key not in self._masks:
-            if kind == "content":
-                flags = [bool(text.strip()) for text in self.texts]
-            elif kind == "closes":
-                flags = [delimiter in text for text in self.texts]
-            elif kind == "content_closes":
-                flags = [delimiter in text.lstrip() for text in self.texts]
-            else:
-                raise ValueError(f"expected 'content', 'closes' or 'content_closes', got {kind!r}")
-            self._masks[key] = torch.tensor(flags, device=self.device)
-        return self._masks[key]
+__all__ = [
+    "AnyOf",
+    "BoundaryTracker",
+    "Delimiter",
+    "Sentence",
+    "StepBoundary",
+    "TokenCount",
+    "Vocabulary",
+    "When",
+    "as_boundary",
+]
 
 
 class BoundaryTracker(Protocol):
@@ -60,6 +43,7 @@ class BoundaryTracker(Protocol):
         """Take the next token of each of ``rows``, shape ``(n,)``; say whose step it ends, shape ``(n,)``, bool."""
 
 
+@runtime_checkable
 class StepBoundary(Protocol):
     """Policy for the end of a step."""
 
@@ -67,11 +51,12 @@ class StepBoundary(Protocol):
         """Begin a step of ``num_rows`` rows."""
 
 
+@dataclass(frozen=True, repr=False)
 class Delimiter:
     r"""A step ends with the token that completes the delimiter, once the step has any visible text.
 
-    Leading delimiters (empty lines) belong to the step that follows them, so there are no empty steps. The delimiter may
-    be spread over several tokens, or be part of a larger one.
+    White space at the beginning of a step (empty lines) belongs to it, so there are no empty steps. The delimiter may be
+    spread over several tokens, or be part of a larger one, which then belongs to the step as a whole.
 
     Parameters
     ----------
@@ -79,51 +64,238 @@ class Delimiter:
 
     Raises
     ------
+    TypeError
+        If the text is not a string.
     ValueError
         If the text is empty.
     """
 
-    def __init__(self, text: str = "\n") -> None:
-        if not text:
+    text: str = "\n"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise TypeError(f"expected a delimiter to be a string, got {type(self.text).__name__}")
+        if not self.text:
             raise ValueError("expected a delimiter of at least one character, got an empty string")
-        self.text = text
 
     def __repr__(self) -> str:
         return f"Delimiter({self.text!r})"
 
     def track(self, vocabulary: Vocabulary, num_rows: int) -> BoundaryTracker:
         """Begin a step of ``num_rows`` rows."""
-        if len(self.text) == 1:
-            return _CharacterTracker(self.text, vocabulary, num_rows)
-        return _TextTracker(self.text, vocabulary, num_rows)
+        table = vocabulary.table(self, lambda: delimiter_table(self.text, vocabulary.pieces))
+        return _DelimiterTracker(table, num_rows)
 
 
-class _CharacterTracker:
-    """A delimiter of one character lies within one token: three look-ups on the device, no text."""
+class _DelimiterTracker:
+    """One look-up a token, on the device."""
 
-    def __init__(self, delimiter: str, vocabulary: Vocabulary, num_rows: int) -> None:
-        self._content = vocabulary.mask("content")
-        self._closes = vocabulary.mask("closes", delimiter)
-        self._content_closes = vocabulary.mask("content_closes", delimiter)
-        self._has_content = torch.zeros(num_rows, dtype=torch.bool, device=vocabulary.device)
+    def __init__(self, table: Tensor, num_rows: int) -> None:
+        self._table = table
+        self._states = torch.full((num_rows,), START, dtype=torch.long, device=table.device)
 
     def closes(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        closes = self._content_closes[tokens] | (self._closes[tokens] & self._has_content[rows])
-        self._has_content[rows] |= self._content[tokens]
-        return closes
+        states = self._table[self._states[rows], tokens].long()
+        self._states[rows] = states
+        return states == CLOSED
 
 
-class _TextTracker:
-    """A longer delimiter may be cut anywhere by the tokenizer: follow the text of each row."""
+@dataclass(frozen=True, repr=False)
+class TokenCount:
+    """A step ends after a number of tokens; the last step of an answer may be shorter.
 
-    def __init__(self, delimiter: str, vocabulary: Vocabulary, num_rows: int) -> None:
-        self._delimiter = delimiter
-        self._vocabulary = vocabulary
-        self._texts = [""] * num_rows
+    Parameters
+    ----------
+    num_tokens : int
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it is below 1.
+    """
+
+    num_tokens: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_tokens, int) or isinstance(self.num_tokens, bool):
+            raise TypeError(f"expected num_tokens to be an integer, got {type(self.num_tokens).__name__}")
+        if self.num_tokens < 1:
+            raise ValueError(f"expected num_tokens to be at least 1, got {self.num_tokens}")
+
+    def __repr__(self) -> str:
+        return f"TokenCount({self.num_tokens})"
+
+    def track(self, vocabulary: Vocabulary, num_rows: int) -> BoundaryTracker:
+        """Begin a step of ``num_rows`` rows."""
+        return _CountTracker(self.num_tokens, torch.zeros(num_rows, dtype=torch.long, device=vocabulary.device))
+
+
+class _CountTracker:
+    def __init__(self, num_tokens: int, counts: Tensor) -> None:
+        self._num_tokens = num_tokens
+        self._counts = counts
 
     def closes(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        flags = []
-        for row, token in zip(host.as_list(rows), host.as_list(tokens), strict=True):
-            self._texts[row] += self._vocabulary.texts[token]
-            flags.append(self._delimiter in self._texts[row].lstrip())
+        counts = self._counts[rows] + 1
+        self._counts[rows] = counts
+        return counts >= self._num_tokens
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A step ends with the token that completes a sentence.
+
+    That is the token with the full stop, exclamation or question mark (also the full-width ones) and what of closing quotes
+    and brackets it brings along, or with a line feed after visible text. Since nothing is known of the next token,
+
+    - a dot or exclamation mark after a digit (``3.5``, ``5!``, the ``1.`` of a list) ends a sentence only if white space
+      follows within the same token;
+    - a dot after a single capital letter or a common English abbreviation ends none;
+    - a quote or bracket that comes as a token of its own after the full stop stands at the beginning of the next step.
+
+    Where the rule says no although a reader would say yes, the step goes on to the next end of a sentence.
+    """
+
+    def track(self, vocabulary: Vocabulary, num_rows: int) -> BoundaryTracker:
+        """Begin a step of ``num_rows`` rows."""
+        return _SentenceTracker(vocabulary, num_rows)
+
+
+class _SentenceTracker:
+    """Looks at texts only when some row draws a token that could end its sentence; until then tokens stay on the device."""
+
+    def __init__(self, vocabulary: Vocabulary, num_rows: int) -> None:
+        self._may_end = vocabulary.table("sentence", lambda: [may_complete_sentence(piece) for piece in vocabulary.pieces])
+        self._texts = _RowTexts(vocabulary, num_rows)
+        self._unread: list[tuple[Tensor, Tensor]] = []
+
+    def closes(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        self._unread.append((rows, tokens))
+        candidates = self._may_end[tokens]
+        if not host.is_true(candidates.any()):
+            return candidates
+        *earlier, last = self._unread
+        for some_rows, some_tokens in earlier:
+            self._texts.append(some_rows, some_tokens)
+        self._unread = []
+        grown = self._texts.append(*last)
+        flags = [
+            candidate and completes_sentence(*one) for candidate, one in zip(host.as_list(candidates), grown, strict=True)
+        ]
         return torch.tensor(flags, dtype=torch.bool, device=tokens.device)
+
+
+@dataclass(frozen=True)
+class When:
+    """A step ends as soon as a function of its text says so.
+
+    Parameters
+    ----------
+    function : callable of str -> bool
+        Takes the text of the step so far, after every token; it may begin with white space, and a character of which the
+        last token is only a part is left out. It should be quick, and depend on nothing but the text.
+
+    Raises
+    ------
+    TypeError
+        If it is not callable.
+    """
+
+    function: Callable[[str], bool]
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(f"expected a function of the step's text, got {type(self.function).__name__}")
+
+    def track(self, vocabulary: Vocabulary, num_rows: int) -> BoundaryTracker:
+        """Begin a step of ``num_rows`` rows."""
+        return _FunctionTracker(self.function, _RowTexts(vocabulary, num_rows))
+
+
+class _FunctionTracker:
+    def __init__(self, function: Callable[[str], bool], texts: _RowTexts) -> None:
+        self._function = function
+        self._texts = texts
+
+    def closes(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        flags = [bool(self._function(text)) for text, _ in self._texts.append(rows, tokens)]
+        return torch.tensor(flags, dtype=torch.bool, device=tokens.device)
+
+
+class _RowTexts:
+    """Text of each row's step, whole characters only."""
+
+    def __init__(self, vocabulary: Vocabulary, num_rows: int) -> None:
+        self._pieces = vocabulary.pieces
+        self._texts = [""] * num_rows
+        self._decoders = [codecs.getincrementaldecoder("utf-8")(errors="replace") for _ in range(num_rows)]
+
+    def append(self, rows: Tensor, tokens: Tensor) -> list[tuple[str, int]]:
+        """Take the next token of some rows; the text of each and where in it the token begins."""
+        grown = []
+        for row, token in zip(host.as_list(rows), host.as_list(tokens), strict=True):
+            before = self._texts[row]
+            self._texts[row] = before + self._decoders[row].decode(self._pieces[token])
+            grown.append((self._texts[row], len(before)))
+        return grown
+
+
+@dataclass(frozen=True, init=False)
+class AnyOf:
+    """A step ends where the first of several boundaries ends it.
+
+    Parameters
+    ----------
+    *boundaries : StepBoundary, str, int or callable
+        As :func:`as_boundary` takes them.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+
+    boundaries: tuple[StepBoundary, ...]
+
+    def __init__(self, *boundaries: StepBoundary | str | int | Callable[[str], bool]) -> None:
+        if not boundaries:
+            raise ValueError("expected at least one boundary, got none")
+        object.__setattr__(self, "boundaries", tuple(as_boundary(one) for one in boundaries))
+
+    def track(self, vocabulary: Vocabulary, num_rows: int) -> BoundaryTracker:
+        """Begin a step of ``num_rows`` rows."""
+        return _AnyTracker([one.track(vocabulary, num_rows) for one in self.boundaries])
+
+
+class _AnyTracker:
+    def __init__(self, trackers: list[BoundaryTracker]) -> None:
+        self._trackers = trackers
+
+    def closes(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        return torch.stack([tracker.closes(rows, tokens) for tracker in self._trackers]).any(0)
+
+
+def as_boundary(policy: StepBoundary | str | int | Callable[[str], bool]) -> StepBoundary:
+    """Make a boundary of a delimiter's text, a number of tokens or a function of the step's text; others pass through.
+
+    Raises
+    ------
+    TypeError
+        If ``policy`` is none of these.
+    """
+    if not isinstance(policy, (type, bool)):
+        if isinstance(policy, StepBoundary):
+            return policy
+        if isinstance(policy, str):
+            return Delimiter(policy)
+        if isinstance(policy, int):
+            return TokenCount(policy)
+        if callable(policy):
+            return When(policy)
+    got = f"the class {policy.__name__}; make one of it" if isinstance(policy, type) else repr(policy)
+    raise TypeError(
+        "expected a step boundary: an object with a method track, the text of a delimiter, a number of tokens or a "
+        f"function of the step's text, got {got}"
+    )

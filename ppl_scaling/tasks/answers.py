@@ -14,6 +14,8 @@ from functools import lru_cache
 from math_verify import LatexExtractionConfig, parse, verify
 from math_verify.errors import TimeoutException
 
+from ppl_scaling.boxed import extract_boxed
+
 __all__ = ["MathAnswers", "answers_equivalent", "extract_boxed"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(/\d+)?")
@@ -30,26 +32,6 @@ class MathAnswers:
     def equivalent(self, first: str, second: str) -> bool:
         """Whether two answers mean the same."""
         return answers_equivalent(first, second)
-
-
-def extract_boxed(text: str) -> str | None:
-    r"""Content of the last complete ``\boxed{...}`` in ``text``, or None if there is none or it is empty.
-
-    Examples
-    --------
-    >>> extract_boxed(r"So it is \boxed{\frac{1}{2}}.")
-    '\\frac{1}{2}'
-    """
-    start = text.rfind(r"\boxed{")
-    while start >= 0:
-        begin = start + len(r"\boxed{")
-        depth = 1
-        for position in range(begin, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[begin:position].strip() or None
-        start = text.rfind(r"\boxed{", 0, start)
-    return None
 
 
 def answers_equivalent(first: str, second: str) -> bool:
