@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2.exceptions import TemplateError
+
+from ppl_scaling.errors import BackendError
+
 __all__ = ["check_prompts", "render_prompt"]
+
+# Templates of Llama 3, SmolLM3 and others put today's date into the prompt, so a run would change from day to day. In front of
+# a template this macro stands in for the clock: always the 26th of July 2024, which Llama's templates fall back to.
+_STOPPED_CLOCK = (
+    "{%- macro strftime_now(format) -%}"
+    "{{- format | replace('%-d', '26') | replace('%d', '26') | replace('%b', 'Jul') | replace('%B', 'July')"
+    " | replace('%m', '07') | replace('%y', '24') | replace('%Y', '2024') | replace('%A', 'Friday') | replace('%a', 'Fri')"
+    " | replace('%H', '00') | replace('%M', '00') | replace('%S', '00') -}}"
+    "{%- endmacro -%}"
+)
 
 
 def check_prompts(prompts: Sequence[str]) -> None:
@@ -32,24 +46,54 @@ def check_prompts(prompts: Sequence[str]) -> None:
 def render_prompt(tokenizer: Any, problem: str, system_prompt: str | None = None, plain_end: str = "\n") -> list[int]:
     """Tokens of the problem as the user's turn of a chat, up to where the assistant begins.
 
+    The same problem gives the same tokens on every day: a template that asks for the date gets a fixed one.
+
     Parameters
     ----------
     tokenizer : transformers.PreTrainedTokenizerBase
     problem : str
     system_prompt : str, optional
-        First turn of the chat. Without a chat template it stands in front of the problem.
+        First turn of the chat. Where the template has no place for one it begins the user's turn, and without a chat
+        template it stands in front of the problem.
     plain_end : str
         What follows the problem where the tokenizer has no chat template.
 
     Returns
     -------
     list of int
+
+    Raises
+    ------
+    BackendError
+        If the chat template cannot render a single user's turn.
     """
     if tokenizer.chat_template is None:
         text = problem if system_prompt is None else f"{system_prompt}\n{problem}"
         return tokenizer(text + plain_end)["input_ids"]
-    messages = [{"role": "user", "content": problem}]
+    return tokenizer(_render_chat(tokenizer, problem, system_prompt), add_special_tokens=False)["input_ids"]
+
+
+def _render_chat(tokenizer: Any, problem: str, system_prompt: str | None) -> str:
+    template = tokenizer.get_chat_template()
+    if "strftime_now" in template:
+        template = _STOPPED_CLOCK + template
+
+    def render(*messages: dict[str, str]) -> str:
+        return tokenizer.apply_chat_template(
+            list(messages), chat_template=template, tokenize=False, add_generation_prompt=True
+        )
+
     if system_prompt is not None:
-        messages.insert(0, {"role": "system", "content": system_prompt})
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        try:
+            rendered = render({"role": "system", "content": system_prompt}, {"role": "user", "content": problem})
+        except TemplateError:  # Gemma's and Mistral's refuse the role
+            rendered = ""
+        if system_prompt.strip() in rendered:
+            return rendered
+        problem = f"{system_prompt}\n\n{problem}"  # refused, or dropped without a word
+    try:
+        return render({"role": "user", "content": problem})
+    except TemplateError as error:
+        raise BackendError(
+            f"expected a chat template that renders one turn of a user, got one that refuses it: {error}"
+        ) from error

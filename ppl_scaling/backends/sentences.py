@@ -12,14 +12,14 @@ import re
 __all__ = ["completes_sentence", "may_complete_sentence"]
 
 _MARKS = ".!?\u2026"
-_FULL_WIDTH = "\u3002\uff01\uff1f"  # 。！？: no space follows them
+_FULL_WIDTH = "\u3002\uff01\uff1f"  # no space follows the marks of Chinese and Japanese
 _CLOSERS = "\"'\u201d\u2019\u00bb)\\]}*\u300d\u300f\uff09\u3011\u300b"
 _END = re.compile(f"(?P<marks>[{_MARKS}{_FULL_WIDTH}]+)(?P<closers>[{_CLOSERS}]*)")
 _WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
 _NUMBER = re.compile(r"[\d.,]*\d$")
 _ABBREVIATIONS = frozenset(
-    "approx assoc cf co corp dept dr e eds eq eqn eqs etc fig figs gov i inc jr lt ltd mr mrs ms mt nos op pp prof resp sgt sr "
-    "st thm viz vol vs".split()
+    "approx assoc cf co corp dept dr e eds eq eqn eqs etc fig figs gov i inc jr lt ltd mr mrs ms mt nos op pp prof resp sgt "
+    "sr st thm viz vol vs".split()
 )
 
 

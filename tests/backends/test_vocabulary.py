@@ -29,32 +29,7 @@ def merged():
 def sentencepiece(request):
     """Metaspace and byte fallback, as Llama 2, Mistral and Gemma have them."""
     words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    words += [
-        "▁",
-        "▁a",
-        "a",
-        "b",
-        "g",
-        "G",
-        "t",
-        "u",
-        "▁G",
-        "ut",
-        "▁▁",
-        "s",
-        ".",
-        "3",
-        "5",
-        "0",
-        '"',
-        ",",
-        "k",
-        "o",
-        "e",
-        "n",
-        "f",
-        "l",
-    ]
+    words += ["▁", "▁a", "▁G", "ut", "▁▁", *'abgGtus.350",koenfl']
     scores = [(word, -float(place)) for place, word in enumerate(words)]
     backend = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=True))
     if request.param == "replace":

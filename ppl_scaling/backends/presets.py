@@ -1,0 +1,112 @@
+r"""Prompts and sampling settings under which published results were obtained.
+
+>>> preset = PRESETS["qwen2.5-math"]
+>>> preset.for_state_space()
+{'temperature': 0.8, 'max_steps': 40, 'max_step_tokens': 2048}
+
+so that ``TransformersLanguageModel.from_pretrained(name, **preset.for_language_model())`` and
+``LanguageModelStateSpace(language_model, reward_model, **preset.for_state_space())`` follow the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ppl_scaling.backends.stop_patterns import Boxed, StopPattern
+from ppl_scaling.backends.stopping import Delimiter, StepBoundary
+
+__all__ = ["PRESETS", "Preset", "preset_named"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of a published experiment.
+
+    Attributes
+    ----------
+    name : str
+    source : str
+        Where the settings are stated.
+    system_prompt : str
+    boundary : StepBoundary
+    stop : StopPattern or None
+    temperature : float
+    max_steps : int
+    max_step_tokens : int
+    top_p : float
+        Nucleus of the sampler; 1 where the whole vocabulary is sampled from.
+    """
+
+    name: str
+    source: str
+    system_prompt: str
+    boundary: StepBoundary
+    stop: StopPattern | None
+    temperature: float
+    max_steps: int
+    max_step_tokens: int
+    top_p: float = 1.0
+
+    def for_language_model(self) -> dict[str, Any]:
+        """Keyword arguments of ``TransformersLanguageModel``."""
+        return {"system_prompt": self.system_prompt, "boundary": self.boundary, "stop": self.stop}
+
+    def for_state_space(self) -> dict[str, Any]:
+        """Keyword arguments of ``LanguageModelStateSpace``."""
+        return {"temperature": self.temperature, "max_steps": self.max_steps, "max_step_tokens": self.max_step_tokens}
+
+
+_PURI = (
+    "Puri et al. (2025), arXiv 2502.01618: temperature 0.8 and steps that end at an empty line from the paper, 40 steps of "
+    "at most 2048 tokens and the end at \\boxed from the code released with it"
+)
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="qwen2.5-math",
+            source=_PURI + "; the system prompt is the one of the model card of Qwen2.5-Math-Instruct",
+            system_prompt=r"Please reason step by step, and put your final answer within \boxed{}.",
+            boundary=Delimiter("\n\n"),
+            stop=Boxed(),
+            temperature=0.8,
+            max_steps=40,
+            max_step_tokens=2048,
+        ),
+        Preset(
+            name="llama-3",
+            source=_PURI + "; the system prompt is the one that Llama 3 was evaluated with on MATH, as in that code",
+            system_prompt=(
+                "Solve the following math problem efficiently and clearly:\n\n"
+                "- For simple problems (2 steps or fewer):\nProvide a concise solution with minimal explanation.\n\n"
+                "- For complex problems (3 steps or more):\nUse this step-by-step format:\n\n"
+                "## Step 1: [Concise description]\n[Brief explanation and calculations]\n\n"
+                "## Step 2: [Concise description]\n[Brief explanation and calculations]\n\n...\n\n"
+                "Regardless of the approach, always conclude with:\n\n"
+                "Therefore, the final answer is: $\\boxed{answer}$. I hope it is correct.\n\n"
+                "Where [answer] is just the final number or expression that solves the problem."
+            ),
+            boundary=Delimiter("\n\n"),
+            stop=Boxed(),
+            temperature=0.8,
+            max_steps=40,
+            max_step_tokens=2048,
+        ),
+    )
+}
+"""Presets by name."""
+
+
+def preset_named(name: str) -> Preset:
+    """Look a preset up.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name]
