@@ -15,6 +15,7 @@ from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference.answers import group_answers
 from ppl_scaling.interfaces import AnswerFormat, EnumerableLanguageModel, EnumerableRewardModel
 from ppl_scaling.models.state_space import LanguageModelStateSpace
+from ppl_scaling.token_law import TokenLaw
 
 __all__ = ["ExactPosterior", "ExactTrajectory", "enumerate_posterior"]
 
@@ -91,6 +92,7 @@ def enumerate_posterior(model: LanguageModelStateSpace, prompt: str, *, max_traj
         raise TypeError(f"expected a language model with a method 'steps', got {type(language).__name__}")
     if reward is not None and not isinstance(reward, EnumerableRewardModel):
         raise TypeError(f"expected a reward model with a method 'score_logit', got {type(reward).__name__}")
+    law = TokenLaw(torch.tensor([model.temperature], dtype=torch.float64), model.top_k, model.top_p)
     leaves: list[tuple[tuple[str, ...], str, float, float, bool]] = []
 
     def increment(text: str, logit_before: float) -> tuple[float, float]:
@@ -108,7 +110,7 @@ def enumerate_posterior(model: LanguageModelStateSpace, prompt: str, *, max_traj
             prompt,
             text,
             num_tokens,
-            temperature=model.temperature,
+            law=law,
             max_step_tokens=model.max_step_tokens,
             max_tokens=model.max_tokens,
         ):

@@ -240,9 +240,16 @@ class ParticleFilter:
     def _configuration(self) -> dict[str, Any]:
         return {
             **getattr(self.model, "configuration", {}),
-            "proposal": None if self.proposal is None else type(self.proposal).__name__,
+            "proposal": _name(self.proposal),
             "num_particles": self.num_particles,
             "ess_threshold": self.ess_threshold,
             "resampling": getattr(self.resampling, "__name__", repr(self.resampling)),
             "choice": self.choice,
         }
+
+
+def _name(proposal: Any) -> str | None:
+    """What a proposal calls itself, for the record; without a ``repr`` of its own, its class."""
+    if proposal is None:
+        return None
+    return type(proposal).__name__ if type(proposal).__repr__ is object.__repr__ else repr(proposal)

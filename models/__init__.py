@@ -5,7 +5,7 @@ Nothing in here loops over time or resamples; that is :mod:`ppl_scaling.inferenc
 
 from ppl_scaling.models.handlers import Handled
 from ppl_scaling.models.likelihoods import BernoulliLikelihood, Emission, Likelihood, OddsLikelihood, TwistLikelihood
-from ppl_scaling.models.proposals import TemperatureProposal
+from ppl_scaling.models.proposals import SamplingProposal
 from ppl_scaling.models.state_space import LanguageModelStateSpace
 from ppl_scaling.models.token_block import TokenBlock
 
@@ -16,7 +16,7 @@ __all__ = [
     "LanguageModelStateSpace",
     "Likelihood",
     "OddsLikelihood",
-    "TemperatureProposal",
+    "SamplingProposal",
     "TokenBlock",
     "TwistLikelihood",
 ]

@@ -32,6 +32,7 @@ from ppl_scaling.interfaces import LanguageModel, RewardModel
 from ppl_scaling.models.likelihoods import BernoulliLikelihood, Likelihood
 from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.models.token_block import TokenBlock, broadcast_temperature
+from ppl_scaling.token_law import TokenLaw, check_truncation
 
 __all__ = ["LanguageModelStateSpace"]
 
@@ -58,6 +59,9 @@ class LanguageModelStateSpace:
         whole prefixes, consider the twist.
     temperature : float, default 1.0
         Divides the LM's logits; it is part of the model, so weights do not correct for it.
+    top_k, top_p : int, float, optional
+        Truncate the law of every token, as part of the model too. To truncate what particles are *drawn* from and have
+        the weights correct for it, use :class:`~ppl_scaling.models.proposals.SamplingProposal`.
     max_steps : int, default 20
         Longest answer in steps.
     max_step_tokens : int, default 64
@@ -68,7 +72,7 @@ class LanguageModelStateSpace:
     Raises
     ------
     ValueError
-        If a limit is below 1 or the temperature is not above 0.
+        If a limit is below 1, the temperature is not above 0, or the truncation is out of its range.
     """
 
     def __init__(
@@ -78,6 +82,8 @@ class LanguageModelStateSpace:
         likelihood: Likelihood | None = None,
         *,
         temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
         max_steps: int = 20,
         max_step_tokens: int = 64,
         max_tokens: int | None = None,
@@ -91,7 +97,10 @@ class LanguageModelStateSpace:
         self.language_model = language_model
         self.reward_model = reward_model
         self.likelihood = BernoulliLikelihood() if likelihood is None else likelihood
+        check_truncation(top_k, top_p)
         self.temperature = temperature
+        self.top_k = top_k
+        self.top_p = top_p
         self.max_steps = max_steps
         self.max_step_tokens = max_step_tokens
         self.max_tokens = max_tokens
@@ -103,6 +112,8 @@ class LanguageModelStateSpace:
             "model": type(self).__name__,
             "likelihood": repr(self.likelihood),
             "temperature": self.temperature,
+            "top_k": self.top_k,
+            "top_p": self.top_p,
             "max_steps": self.max_steps,
             "max_step_tokens": self.max_step_tokens,
             "max_tokens": self.max_tokens,
@@ -141,7 +152,8 @@ class LanguageModelStateSpace:
         sessions: ParticleSessions = state.sessions["particles"]
         active = sessions.follow(state, t)
         temperature = state["temperature"] if "temperature" in state else self.temperature
-        return TokenBlock(sessions.language, active, sessions.slots, broadcast_temperature(temperature, active))
+        law = TokenLaw(broadcast_temperature(temperature, active), self.top_k, self.top_p)
+        return TokenBlock(sessions.language, active, sessions.slots, law)
 
     def advance(self, state: Any, t: int, transition: TokenBlock, token_block: Tensor) -> None:
         """Make ``token_block`` part of every active particle: contexts, ends, score and emission ``y_{t}``."""

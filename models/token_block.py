@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.interfaces import PAD, LanguageModelSession
+from ppl_scaling.token_law import TokenLaw
 
 __all__ = ["AcceptedStep", "TokenBlock"]
 
@@ -52,15 +53,10 @@ class TokenBlock(TorchDistribution):
     active : Tensor, shape (K,), bool
     slots : Tensor, shape (R,)
         Positions of the active particles among the ``K``, in the order of the session's rows.
-    temperature : Tensor, shape (K,)
-        Divides the LM's logits; above 0.
+    law : TokenLaw
+        How the next token of each of the ``K`` particles is drawn.
     target : TokenBlock, optional
         The law that this one is a proposal for. Its log-probability is computed alongside when this one is sampled.
-
-    Raises
-    ------
-    ValueError
-        If a temperature is not above 0.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -72,21 +68,35 @@ class TokenBlock(TorchDistribution):
         session: LanguageModelSession,
         active: Tensor,
         slots: Tensor,
-        temperature: Tensor,
+        law: TokenLaw,
         target: TokenBlock | None = None,
     ) -> None:
         super().__init__(batch_shape=active.shape, event_shape=torch.Size((1,)), validate_args=False)
         self.session = session
         self.active = active
         self.slots = slots
-        self.temperature = temperature
+        self.law = law
         self.target = target
 
-    def at_temperature(self, temperature: float | Tensor) -> TokenBlock:
-        """Return a proposal for this law: the same model with its logits divided by ``temperature``."""
-        return TokenBlock(
-            self.session, self.active, self.slots, broadcast_temperature(temperature, self.active), target=self
-        )
+    def proposal(
+        self, temperature: float | Tensor | None = None, top_k: int | None = None, top_p: float | None = None
+    ) -> TokenBlock:
+        """Return a proposal for this law: the same model with its tokens drawn otherwise.
+
+        Parameters
+        ----------
+        temperature : float or Tensor, optional
+            Default: as in this law.
+        top_k, top_p : int, float, optional
+            Default: no truncation.
+
+        Raises
+        ------
+        ValueError
+            If a setting is out of its range.
+        """
+        tempered = self.law.temperature if temperature is None else broadcast_temperature(temperature, self.active)
+        return TokenBlock(self.session, self.active, self.slots, TokenLaw(tempered, top_k, top_p), target=self)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TokenBlock:
         """Return ``self``: the particles are the batch.
@@ -112,8 +122,8 @@ class TokenBlock(TorchDistribution):
             raise ValueError(f"expected an empty sample_shape, got {tuple(sample_shape)}")
         if not len(self.slots):
             return torch.full((len(self.active), 1), PAD, dtype=torch.long, device=self.active.device)
-        record: Sequence[Tensor] = () if self.target is None else (self.target.temperature[self.slots],)
-        rows = self.session.sample(self.temperature[self.slots], record)
+        record: Sequence[TokenLaw] = () if self.target is None else (self.target.law.rows(self.slots),)
+        rows = self.session.sample(self.law.rows(self.slots), record)
         block = torch.full((len(self.active), rows.shape[1]), PAD, dtype=torch.long, device=rows.device)
         block[self.slots] = rows
         return block
@@ -132,7 +142,7 @@ class TokenBlock(TorchDistribution):
         """
         log_prob = torch.zeros(len(self.active), dtype=torch.float64, device=self.active.device)
         if len(self.slots):
-            log_prob[self.slots] = self.session.log_prob(self._rows(value), self.temperature[self.slots])
+            log_prob[self.slots] = self.session.log_prob(self._rows(value), self.law.rows(self.slots))
         return log_prob
 
     def accept(self, value: Tensor, last_step: bool) -> AcceptedStep:

@@ -12,6 +12,7 @@ __all__ = [
     "AllWeightsZeroError",
     "BackendError",
     "ConstantScoreError",
+    "MemoryExhaustedError",
     "NoAnswerError",
     "PPLScalingError",
     "ScoreError",
@@ -73,3 +74,20 @@ class NoAnswerError(PPLScalingError):
 
 class BackendError(PPLScalingError):
     """A checkpoint cannot be loaded, or a loaded model cannot do what was asked of it."""
+
+
+class MemoryExhaustedError(PPLScalingError):
+    """There is no memory for even one row at a time.
+
+    Attributes
+    ----------
+    num_tokens : int
+        Length of the row.
+    """
+
+    def __init__(self, num_tokens: int) -> None:
+        super().__init__(
+            f"out of memory with a micro-batch of a single row of {num_tokens} tokens. Use a smaller dtype (bfloat16), fewer "
+            "particles, a smaller max_tokens, or device_map to spread the model over several devices."
+        )
+        self.num_tokens = num_tokens

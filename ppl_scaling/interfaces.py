@@ -23,6 +23,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ppl_scaling.token_law import TokenLaw
+
 __all__ = [
     "PAD",
     "AnswerFormat",
@@ -57,13 +59,13 @@ class LanguageModelSession(Protocol):
     def select(self, rows: Tensor) -> None:
         """Begin a step with the rows ``rows``, shape ``(R,)``, in that order; a row may be repeated or left out."""
 
-    def sample(self, temperature: Tensor, record: Sequence[Tensor] = ()) -> Tensor:
-        """Draw a token block for each row, with the LM's logits divided by ``temperature``, shape ``(R,)``.
+    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = ()) -> Tensor:
+        """Draw a token block for each row, every token from ``law``.
 
-        The log-probability of the block is remembered under ``temperature`` and under each temperature in ``record``.
+        The log-probability of the block is remembered under ``law`` and under each law in ``record``.
         """
 
-    def log_prob(self, token_block: Tensor, temperature: Tensor) -> Tensor:
+    def log_prob(self, token_block: Tensor, law: TokenLaw) -> Tensor:
         """Log-probability, shape ``(R,)`` in float64, of a block; it is computed only if it is not remembered."""
 
     def accept(self, token_block: Tensor, last_step: bool) -> tuple[Tensor, Tensor]:
@@ -76,7 +78,7 @@ class LanguageModelSession(Protocol):
         """
 
     def decode(self, token_block: Tensor) -> list[str]:
-        """Text of each block, end-of-text tokens left out."""
+        """Text that each block adds to its row, end-of-text tokens left out."""
 
 
 @runtime_checkable
@@ -132,11 +134,14 @@ class EnumerableLanguageModel(LanguageModel, Protocol):
         prefix: str,
         num_tokens: int,
         *,
-        temperature: float,
+        law: TokenLaw,
         max_step_tokens: int,
         max_tokens: int | None,
     ) -> list[tuple[str, int, float, bool, bool]]:
-        """List ``(text, number of tokens, log-probability, finished, truncated)`` of each possible next step."""
+        """List ``(text, number of tokens, log-probability, finished, truncated)`` of each possible next step.
+
+        ``law`` has one row.
+        """
 
 
 @runtime_checkable

@@ -27,8 +27,13 @@ ALLOWED = {
 
 FOREIGN = {
     "arviz": set(),
-    "transformers.AutoModelForCausalLM": {"ppl_scaling/backends/transformers_lm.py"},
-    "transformers.AutoModelForTokenClassification": {"ppl_scaling/backends/transformers_prm.py"},
+    "transformers.AutoModelForCausalLM": {
+        "ppl_scaling/backends/transformers_lm.py",
+        "ppl_scaling/backends/reward_models/heads.py",  # language models that score: judges and the like
+    },
+    "transformers.AutoModelForTokenClassification": {"ppl_scaling/backends/reward_models/token_classification.py"},
+    "transformers.AutoModelForSequenceClassification": {"ppl_scaling/backends/reward_models/sequence_classification.py"},
+    "transformers.models": {"ppl_scaling/backends/reward_models/qwen2.py"},
     "math_verify": {"ppl_scaling/tasks/answers.py"},
 }
 PYRO_PRIVATE = {

@@ -18,7 +18,7 @@ from ppl_scaling import host
 from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
 from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
-from ppl_scaling.models import LanguageModelStateSpace, TemperatureProposal
+from ppl_scaling.models import LanguageModelStateSpace, SamplingProposal
 from tests.conftest import tiny_config
 from tests.fake_indexing import FakeIndexing
 from tests.worlds import LIKELIHOODS
@@ -35,26 +35,32 @@ class StandIn:
         self.tokens_drawn = 0
 
     def is_true(self, condition):
-        return asker() in {"_resample", "_is_current", "log_prob"}
+        return asker() in {"_resample", "_is_current", "log_prob", "agrees_with", "is_untempered", "is_causal"}
 
     def count(self, mask):
-        name = sys._getframe(2).f_code.co_name  # count <- bring_forward <- who moves rows
-        if name != "_run":
-            return len(mask)
-        self.tokens_drawn += 1
-        return 0 if self.tokens_drawn % 4 == 0 else len(mask) - (self.tokens_drawn % 4 == 3)
+        return len(mask)
 
     def largest(self, numbers):
         return 20
 
     def positions(self, mask):
-        size = 1 if asker() == "bring_forward" else len(mask)
-        return torch.arange(size, device=mask.device)
+        return torch.arange(len(mask), device=mask.device)
 
     def as_list(self, tensor):
-        if tensor.dim() == 1:
-            return list(range(len(tensor)))
-        return [[65] * tensor.shape[1] for _ in range(len(tensor))]
+        if tensor.dim() > 1:
+            return [[65] * tensor.shape[1] for _ in range(len(tensor))]
+        if tensor.dtype == torch.bool:
+            return self.flags(len(tensor), asker())
+        if asker() == "select":  # the first row is copied over the last
+            num_rows = getattr(sys._getframe(1).f_locals["self"], "num_rows", len(tensor))
+            return [row % num_rows for row in range(len(tensor) - 1)] + [0]
+        return list(range(len(tensor)))
+
+    def flags(self, size, name):
+        if name != "_run":
+            return [True] * size
+        self.tokens_drawn += 1
+        return [self.tokens_drawn % 4 == 0] * (size - 1) + [self.tokens_drawn % 4 in (0, 3)]
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def cuda(monkeypatch):
     stand_in = StandIn()
     for name in ("is_true", "count", "largest", "positions", "as_list"):
         monkeypatch.setattr(host, name, getattr(stand_in, name))
-    monkeypatch.setattr(TokenClassificationRewardModel, "_check_that_scores_differ", lambda self: None)
+    monkeypatch.setattr(TokenClassificationRewardModel, "_check_scores", lambda self: None)
     with pyro.validation_enabled(False), FakeTensorMode(), FakeIndexing():
         yield torch.device("cuda", 0)
 
@@ -120,7 +126,7 @@ def test_a_language_model_with_cache_scores_and_resampling(cuda, byte_tokenizer,
         likelihood,
         max_step_tokens=5,
     )
-    smc = SMCFilter(model, TemperatureProposal(model, 0.7) if guided else None, 6, num_groups=2)
+    smc = SMCFilter(model, SamplingProposal(model, temperature=0.7) if guided else None, 6, num_groups=2)
     smc.init(["abc", "defgh"])
     for t in range(1, 4):
         smc.step(t)

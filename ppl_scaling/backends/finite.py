@@ -14,8 +14,11 @@ from torch import Tensor
 
 from ppl_scaling.backends.prompts import check_prompts
 from ppl_scaling.interfaces import PAD
+from ppl_scaling.token_law import TokenLaw
 
 __all__ = ["FiniteLanguageModel", "FiniteRewardModel"]
+
+PLAIN = TokenLaw(torch.ones(1, dtype=torch.float64))
 
 
 class FiniteLanguageModel:
@@ -78,11 +81,11 @@ class FiniteLanguageModel:
         prefix: str,
         num_tokens: int,
         *,
-        temperature: float = 1.0,
+        law: TokenLaw = PLAIN,
         max_step_tokens: int,
         max_tokens: int | None,
     ) -> list[tuple[str, int, float, bool, bool]]:
-        """List the possible next steps after ``prefix``, which has ``num_tokens`` tokens.
+        """List the possible next steps after ``prefix``, which has ``num_tokens`` tokens; ``law`` has one row.
 
         Returns
         -------
@@ -95,11 +98,12 @@ class FiniteLanguageModel:
 
         def extend(step: str, length: int, log_prob: float) -> None:
             row = self.next_token(prompt + prefix + step)
-            tempered = {token: p if temperature == 1 else p ** (1 / temperature) for token, p in row.items() if p}
-            total_mass = 1.0 if temperature == 1 else sum(tempered.values())
-            for token, mass in tempered.items():
-                probability = mass / total_mass
-                text, count, total = step + token, length + 1, log_prob + math.log(probability)
+            tokens = [token for token, probability in row.items() if probability]
+            log_probs = law.log_probs(torch.tensor([[row[token] for token in tokens]], dtype=torch.float64).log())
+            for token, gain in zip(tokens, log_probs[0].tolist(), strict=True):
+                if gain == -math.inf:
+                    continue
+                text, count, total = step + token, length + 1, log_prob + gain
                 finished = token == self.end
                 if finished or self.ends_step(token) or count == limit:
                     found.append((step if finished else text, count, total, finished, not finished and count == room))
@@ -151,14 +155,13 @@ class FiniteSession:
         self._text, self._group, self._room = self._text[rows], self._group[rows], self._room[rows]
         self._start = self._text  # a block's probability is that after the past, also once the block is accepted
 
-    def sample(self, temperature: Tensor, record: Sequence[Tensor] = ()) -> Tensor:
+    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = ()) -> Tensor:
         """Draw a token block for each row. Nothing is remembered: a look-up is cheap."""
         text, going = self._start, torch.arange(self.num_rows)
         limit = self._room.clamp(max=self._max_step_tokens)
         columns: list[Tensor] = []
         while len(going):
-            probabilities = self._law(text[going], temperature[going]).exp()
-            tokens = torch.multinomial(probabilities, 1).squeeze(1)
+            tokens, _ = law.rows(going).draw(self._log_probs[text[going]])
             column = torch.full((self.num_rows,), PAD)
             column[going] = tokens
             columns.append(column)
@@ -168,14 +171,14 @@ class FiniteSession:
             going = going[~ended]
         return torch.stack(columns, dim=1)
 
-    def log_prob(self, token_block: Tensor, temperature: Tensor) -> Tensor:
+    def log_prob(self, token_block: Tensor, law: TokenLaw) -> Tensor:
         """Log-probability of a block, shape (R,)."""
         text, total = self._start, torch.zeros(self.num_rows, dtype=torch.float64)
         for tokens in token_block.unbind(1):
             real = tokens != PAD
             known = tokens.clamp(min=0)
-            law = self._law(text, temperature).gather(1, known[:, None]).squeeze(1)
-            total = total + torch.where(real, law, torch.zeros_like(law))
+            gain = law.log_prob(self._log_probs[text], known)
+            total = total + torch.where(real, gain, torch.zeros_like(gain))
             text = torch.where(real, self._follow(text, known), text)
         return total
 
@@ -203,16 +206,10 @@ class FiniteSession:
             self._numbers[text] = len(self._texts)
             self._texts.append(text)
             row = self._owner.next_token(text)
-            law = torch.tensor([row.get(token, 0.0) for token in self._owner.tokens], dtype=torch.float64).log()
-            self._log_probs = torch.cat([self._log_probs, law[None]])
-            self._next = torch.cat([self._next, torch.full((1, len(law)), -1)])
+            log_probs = torch.tensor([row.get(token, 0.0) for token in self._owner.tokens], dtype=torch.float64).log()
+            self._log_probs = torch.cat([self._log_probs, log_probs[None]])
+            self._next = torch.cat([self._next, torch.full((1, len(log_probs)), -1)])
         return self._numbers[text]
-
-    def _law(self, text: Tensor, temperature: Tensor) -> Tensor:
-        """Log-probabilities of the next token, shape (n, V); temperature 1 leaves the table's own digits alone."""
-        law = self._log_probs[text]
-        tempered = torch.log_softmax(law / temperature[:, None], dim=-1)
-        return torch.where(temperature[:, None] == 1, law, tempered)
 
     def _follow(self, text: Tensor, tokens: Tensor) -> Tensor:
         """Numbers of the texts with one more token; new texts are entered once each."""

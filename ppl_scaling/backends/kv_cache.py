@@ -1,81 +1,53 @@
-"""A key-value cache whose rows have lengths of their own, and the forward pass that uses it.
+"""A transformers model with a key-value cache whose rows have lengths of their own.
 
 Reasoning steps differ in length from particle to particle. A cache that appends the same column to every row would fill
 with holes; this one writes each row's next entry at that row's own length, so row ``r`` is exactly the first
 ``lengths[r]`` columns and everything right of them is free space. Causality then is one comparison: a query at position
-``p`` sees the columns ``<= p``.
+``p`` sees the columns ``<= p`` (and, with a sliding window of ``w``, ``> p - w``).
 
-A forward pass runs on the *first n* physical rows, so rows that have ended a step are swapped out of that range instead
-of being computed in vain, and no copy is made of those that go on.
+A forward pass runs on the *first n* physical places, so rows that have ended a step are swapped out of that range instead
+of being computed in vain. Resampling moves no row that survives: a copy of a particle is written over one that died.
 
-This file knows transformers' cache interface and nothing of tokens, texts or particles.
+This file knows nothing of tokens' meanings, texts or particles; :mod:`.cache_layers` holds the tensors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from ppl_scaling import host
-from ppl_scaling.errors import BackendError
+from ppl_scaling.backends.cache_layers import CacheLayers, is_out_of_memory
+from ppl_scaling.errors import BackendError, MemoryExhaustedError
 
-__all__ = ["CachedForward"]
-
-_COLUMNS = 64  # the cache grows by this many columns at a time
-
-
-class _Layer(CacheLayerMixin):
-    """Keys and values of one layer, each of shape (rows, heads, columns, head size)."""
-
-    is_sliding = False
-
-    def __init__(self, window: _Window) -> None:
-        super().__init__()
-        self.window = window
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, columns = self.window.num_rows, self.window.columns
-        self.keys = key_states.new_zeros(rows, key_states.shape[1], columns, key_states.shape[3])
-        self.values = value_states.new_zeros(rows, value_states.shape[1], columns, value_states.shape[3])
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.is_initialized = True
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None and self.values is not None
-        positions = self.window.positions.to(self.keys.device)
-        rows = torch.arange(len(positions), device=self.keys.device)[:, None]
-        self.keys[rows, :, positions] = key_states.transpose(1, 2)
-        self.values[rows, :, positions] = value_states.transpose(1, 2)
-        return self.keys[: len(positions), :, : self.window.span], self.values[: len(positions), :, : self.window.span]
-
-    def map(self, change: Any) -> None:
-        """Replace keys and values by what ``change`` makes of each."""
-        if self.is_initialized:
-            self.keys, self.values = change(self.keys), change(self.values)
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.window.span, 0
-
-    def get_seq_length(self) -> int:
-        return self.window.span
-
-    def get_max_length(self) -> int:
-        return -1
+__all__ = ["CachedForward", "MicroBatch", "check_cached_forward", "context_length"]
 
 
-class _Window:
-    """Where the current forward pass writes, shared by all layers."""
+class MicroBatch:
+    """How many rows go through a model at once. It shrinks when memory runs out, and stays small.
 
-    def __init__(self, num_rows: int) -> None:
+    Parameters
+    ----------
+    num_rows : int, optional
+        Default: all of them.
+
+    Raises
+    ------
+    ValueError
+        If ``num_rows`` is below 1.
+    """
+
+    def __init__(self, num_rows: int | None = None) -> None:
+        if num_rows is not None and num_rows < 1:
+            raise ValueError(f"expected a micro-batch of at least one row, got {num_rows}")
         self.num_rows = num_rows
-        self.columns = 0
-        self.span = 0
-        self.positions = torch.zeros(0, 0, dtype=torch.long)
+
+    def halve(self, num_rows: int) -> None:
+        """Take half of ``num_rows``, which were too many."""
+        self.num_rows = max(1, num_rows // 2)
 
 
 class CachedForward:
@@ -84,41 +56,45 @@ class CachedForward:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        Any decoder with full attention that takes ``past_key_values`` and a four-dimensional attention mask.
+        Any decoder with attention layers that takes ``past_key_values`` and a four-dimensional attention mask.
     num_rows : int
         Number of rows to begin with.
+    micro_batch : MicroBatch, optional
+        Shared by the sessions of one loaded model, so that each learns from the others' failures.
 
     Attributes
     ----------
     lengths : Tensor, shape (R,)
         Number of valid columns of each row.
+    order : list of int
+        The row kept at each physical place.
     """
 
-    def __init__(self, model: Any, num_rows: int) -> None:
+    def __init__(self, model: Any, num_rows: int, micro_batch: MicroBatch | None = None) -> None:
         self.model = model
         self.device: torch.device = model.device
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=self.device)
-        self._row_at = torch.arange(num_rows, device=self.device)  # the row kept at each physical place
+        self.order = list(range(num_rows))
+        self._row_at = torch.arange(num_rows, device=self.device)  # the same, on the device
         self._longest = 0  # no row is longer; kept here so that a forward pass need not ask the device
-        self._window = _Window(num_rows)
-        self._cache = Cache(layers=[_Layer(self._window) for _ in range(model.config.num_hidden_layers)])
-        self._context_length = context_length(model.config)
-        self._eager = getattr(model.config, "_attn_implementation", "sdpa") == "eager"
+        self._micro_batch = MicroBatch() if micro_batch is None else micro_batch
+        config = model.config.get_text_config()
+        self._layers = CacheLayers(config.num_hidden_layers, num_rows)
+        self._context_length = context_length(config)
+        self._eager = getattr(config, "_attn_implementation", "sdpa") == "eager"
+        types = getattr(config, "layer_types", None)
+        self._layer_types = set(types) if types else None
+        self._window = _sliding_window(config)
 
     @property
     def num_rows(self) -> int:
         """Number of rows."""
-        return self._window.num_rows
+        return len(self.order)
 
     @property
     def num_bytes(self) -> int:
         """Memory that the cache holds."""
-        return sum(
-            part.numel() * part.element_size()
-            for layer in self._cache.layers
-            for part in (layer.keys, layer.values)
-            if part is not None
-        )
+        return self._layers.num_bytes
 
     def first(self, num_rows: int) -> Tensor:
         """Rows, shape ``(num_rows,)``, that stand at the first physical places, in the order of the places."""
@@ -140,108 +116,192 @@ class CachedForward:
         -------
         Tensor, shape (n, q, D)
             Logits, if the model has a head; the last hidden states, if it is a backbone.
+
+        Raises
+        ------
+        MemoryExhaustedError
+            If there is no memory for a single row.
         """
         rows = self.first(len(tokens))
         positions = self.lengths[rows][:, None] + torch.arange(tokens.shape[1], device=self.device)
-        self._window.positions = positions
         self._longest += tokens.shape[1]
-        self._window.span = self._longest
-        self._grow(self._longest)
-        mask = torch.arange(self._window.span, device=self.device) <= positions[:, None, :, None]
-        if self._eager:  # the eager kernel adds its mask to the attention scores
-            blocked = torch.finfo(self.model.dtype).min
-            mask = torch.zeros(mask.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask, blocked)
-        with torch.no_grad():
-            output = self.model(
-                input_ids=tokens,
-                attention_mask=mask,
-                position_ids=positions.clamp(max=self._context_length - 1),  # of padding only
-                past_key_values=self._cache,
-                use_cache=True,
-                **kwargs,
-            )
+        self._layers.grow(self._longest)
+        self._layers.span = self._longest
+        outputs: list[Tensor] = []
+        done = 0
+        while done < len(tokens):
+            size = min(self._micro_batch.num_rows or len(tokens), len(tokens) - done)
+            places = slice(done, done + size)
+            try:
+                outputs.append(self._forward_some(tokens[places], positions[places], places, kwargs))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise MemoryExhaustedError(self._longest) from error
+                self._micro_batch.halve(size)
+                continue  # outside the handler's reach: the failed pass is forgotten and its memory free again
+            done += size
         self.lengths = self.lengths.index_add(0, rows, num_tokens)
-        return output[0]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def rewind(self, lengths: Tensor) -> None:
         """Forget the end of each row: keep its first ``lengths``, shape ``(R,)``, tokens."""
         self.lengths = lengths
 
-    def bring_forward(self, wanted: Tensor) -> int:
+    def bring_forward(self, wanted: Tensor | Sequence[bool]) -> int:
         """Move the rows for which ``wanted``, shape ``(R,)``, is true to the first places; return how many there are."""
-        at_place = wanted[self._row_at]
-        num_wanted = host.count(at_place)
-        inside = torch.arange(self.num_rows, device=self.device) < num_wanted
-        leaving, entering = host.positions(inside & ~at_place), host.positions(~inside & at_place)
-        if len(leaving):
-            places, sources = torch.cat([leaving, entering]), torch.cat([entering, leaving])
-
-            def swap(part: Tensor) -> Tensor:
-                part[places] = part[sources]
-                return part
-
-            self._row_at = swap(self._row_at.clone())
-            for layer in self._cache.layers:
-                layer.map(swap)
+        flags = host.as_list(wanted) if isinstance(wanted, Tensor) else wanted
+        at_place = [flags[row] for row in self.order]
+        num_wanted = sum(at_place)
+        leaving = [place for place in range(num_wanted) if not at_place[place]]
+        if leaving:
+            entering = [place for place in range(num_wanted, len(at_place)) if at_place[place]]
+            targets, sources = leaving + entering, entering + leaving
+            order = self.order
+            self.order = order.copy()
+            for target, source in zip(targets, sources, strict=True):
+                self.order[target] = order[source]
+            self._row_at = torch.tensor(self.order, device=self.device)
+            self._overwrite(targets, sources)
         return num_wanted
 
     def select(self, rows: Tensor) -> None:
-        """Keep the rows ``rows``, shape ``(R,)``, in that order, in one gather that also gives back unused columns."""
-        identity = torch.arange(self.num_rows, device=self.device)
+        """Keep the rows ``rows``, shape ``(R,)``, in that order; a row may be repeated or left out.
+
+        What survives stays in place and its copies are written over what does not, unless little of the memory would
+        remain in use: then everything moves to a smaller place.
+        """
+        chosen = host.as_list(rows)
         self._longest = host.largest(self.lengths[rows])
-        if len(rows) == self.num_rows and host.is_true((rows == identity).all()):
+        if chosen == list(range(self.num_rows)):
             return
-        place_of = torch.empty_like(self._row_at)
-        place_of[self._row_at] = identity
-        places = place_of[rows]
         self.lengths = self.lengths[rows]
-        self._row_at = torch.arange(len(rows), device=self.device)
-        self._window.num_rows = len(rows)
-        used = self._longest
-        self._window.columns = _round_up(used + 1)
+        place_of = {row: place for place, row in enumerate(self.order)}
+        places = [place_of[row] for row in chosen]
+        if len(chosen) > self.num_rows or self._layers.wastes(len(chosen), self._longest):
+            self.order = list(range(len(chosen)))
+            self._layers.gather(torch.tensor(places, device=self.device), self._longest)
+        else:
+            self.order, targets, sources = _settle(places)
+            self._overwrite(targets, sources)
+        self._row_at = torch.tensor(self.order, device=self.device)
 
-        def gather(part: Tensor) -> Tensor:
-            moved = part.new_zeros(len(rows), part.shape[1], self._window.columns, part.shape[3])
-            moved[:, :, :used] = part[places.to(part.device), :, :used]
-            return moved
+    def _overwrite(self, targets: list[int], sources: list[int]) -> None:
+        if targets:
+            moved = torch.tensor([targets, sources], device=self.device)
+            self._layers.overwrite(moved[0], moved[1], self._longest)
 
-        for layer in self._cache.layers:
-            layer.map(gather)
+    def _forward_some(self, tokens: Tensor, positions: Tensor, places: slice, kwargs: dict[str, Any]) -> Tensor:
+        self._layers.places, self._layers.positions = places, positions
+        with torch.no_grad():
+            return self.model(
+                input_ids=tokens,
+                attention_mask=self._masks(positions),
+                position_ids=positions.clamp(max=self._context_length - 1),  # of padding only
+                past_key_values=self._layers.cache,
+                use_cache=True,
+                **kwargs,
+            )[0]
 
-    def _grow(self, columns: int) -> None:
-        if columns <= self._window.columns:
-            return
-        extra = _round_up(columns) - self._window.columns
-        self._window.columns += extra
+    def _masks(self, positions: Tensor) -> Tensor | dict[str, Tensor]:
+        """Attention mask, or one for each type of layer where there are several; see the module's docstring."""
+        columns = torch.arange(self._layers.span, device=self.device)
+        queries = positions[:, None, :, None]
+        full = columns <= queries
+        if self._window is None:
+            return self._as_the_kernel_likes(full)
+        sliding = self._as_the_kernel_likes(full & (columns > queries - self._window))
+        if self._layer_types is None or self._layer_types == {"sliding_attention"}:
+            return sliding
+        return {"full_attention": self._as_the_kernel_likes(full), "sliding_attention": sliding}
 
-        def widen(part: Tensor) -> Tensor:
-            return torch.nn.functional.pad(part, (0, 0, 0, extra))
+    def _as_the_kernel_likes(self, mask: Tensor) -> Tensor:
+        if not self._eager:
+            return mask
+        blocked = torch.finfo(self.model.dtype).min  # the eager kernel adds its mask to the attention scores
+        return torch.zeros(mask.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask, blocked)
 
-        for layer in self._cache.layers:
-            layer.map(widen)
+
+def _settle(places: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """Find a place among the first ones for each new row, which is to hold what lies at ``places[row]`` now.
+
+    Returns
+    -------
+    order : list of int
+        The new row at each place.
+    targets, sources : list of int
+        Places to be written, and where what is written there lies now.
+    """
+    order = [-1] * len(places)
+    homeless = []
+    for row, place in enumerate(places):
+        if place < len(order) and order[place] < 0:
+            order[place] = row
+        else:
+            homeless.append(row)
+    targets = [place for place, row in enumerate(order) if row < 0]
+    for target, row in zip(targets, homeless, strict=True):
+        order[target] = row
+    return order, targets, [places[row] for row in homeless]
 
 
 def context_length(config: Any) -> int:
-    """Longest sequence for which full causal attention is what the model computes.
-
-    With sliding-window attention that is the window: as long as a sequence fits into it, the two are the same.
+    """Longest sequence that a model can read.
 
     Raises
     ------
     BackendError
-        If the model has layers other than attention, or does not state its context length.
+        If the model has layers other than attention with a full or a sliding window, shares keys and values between
+        layers, or does not state its context length.
     """
-    layer_types = set(getattr(config, "layer_types", None) or ())
-    foreign = layer_types - {"full_attention", "sliding_attention"}
+    config = config.get_text_config()
+    foreign = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if foreign:
-        raise BackendError(f"expected a model with attention layers only, got layers of type {sorted(foreign)}")
+        raise BackendError(f"expected a model with attention layers only, got layers of type {', '.join(sorted(foreign))}")
+    if getattr(config, "num_kv_shared_layers", 0):
+        raise BackendError("expected a model whose layers have keys and values of their own, got one that shares them")
     length = getattr(config, "max_position_embeddings", None)
     if length is None:
         raise BackendError(f"expected a model with max_position_embeddings, got {type(config).__name__} without it")
+    return length
+
+
+def check_cached_forward(model: Any) -> None:
+    """Compare two ragged rows, cached and moved, with plain forward passes; architectures differ in what they make of it.
+
+    Raises
+    ------
+    BackendError
+        If the model does not take our cache and masks, or answers differently with them.
+    """
+    first, second = torch.arange(1, 5, device=model.device), torch.arange(2, 4, device=model.device)
+    cached = CachedForward(model, 2)
+    lengths = torch.tensor([4, 2], device=model.device)
+    try:
+        cached.forward(torch.stack([first, torch.cat([second, second])]), lengths)
+        cached.select(torch.tensor([1, 0], device=model.device))
+        rows = cached.first(2)
+        found = cached.forward(first[rows][:, None], torch.ones_like(lengths))[:, -1].float()
+        with torch.no_grad():
+            plain = [
+                model(input_ids=torch.cat(parts)[None])[0][0, -1] for parts in ((second, first[:1]), (first, first[1:2]))
+            ]
+    except MemoryExhaustedError:
+        raise
+    except Exception as error:  # whatever an architecture raises when it is handed a cache that it does not know
+        name = type(model).__name__
+        raise BackendError(f"expected a decoder that works with a cache of keys and values, got {name}: {error}") from error
+    expected = torch.stack(plain).float()[rows]
+    if host.is_true((found - expected).norm() > 0.05 * expected.norm()):
+        raise BackendError(
+            f"{type(model).__name__} answers differently with a cache whose rows have different lengths, so it is not supported"
+        )
+
+
+def _sliding_window(config: Any) -> int | None:
+    """Width of the window of those layers that have one; None if all see everything."""
     window = getattr(config, "sliding_window", None)
-    slides = "sliding_attention" in layer_types if layer_types else getattr(config, "use_sliding_window", True)
-    return min(length, window) if window and slides else length
-
-
-def _round_up(columns: int) -> int:
-    return -(-columns // _COLUMNS) * _COLUMNS
+    types = getattr(config, "layer_types", None)
+    slides = "sliding_attention" in types if types else getattr(config, "use_sliding_window", True)
+    return window if window and slides else None

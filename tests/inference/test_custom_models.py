@@ -11,7 +11,8 @@ from pyro import poutine
 
 from ppl_scaling.inference import ParticleFilter, enumerate_posterior
 from ppl_scaling.interfaces import PAD
-from ppl_scaling.models import Handled, LanguageModelStateSpace, TemperatureProposal, TokenBlock
+from ppl_scaling.models import Handled, LanguageModelStateSpace, SamplingProposal, TokenBlock
+from ppl_scaling.token_law import TokenLaw
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
@@ -55,7 +56,7 @@ def test_a_latent_temperature_and_an_extra_factor(guided):
     model = warm_and_brief()
     joints = [exact_joint(float(temperature)) for temperature in TEMPERATURES]
     evidence = sum(float(p) * sum(joint.values()) for p, joint in zip(PRIOR, joints, strict=True))
-    proposal = TemperatureProposal(model, 1.3) if guided else None
+    proposal = SamplingProposal(model, temperature=1.3) if guided else None
     smc = ParticleFilter(model, proposal, num_particles=60, answer_format=LastLetter(), ess_threshold=0.7)
     results = smc.run_batch(["?"] * 400, seed=1)
     relative = np.exp([one.log_evidence for one in results]) / evidence
@@ -124,7 +125,7 @@ def test_a_program_written_from_scratch():
         def step(self, state, t):
             sessions = state.sessions["particles"]
             active = sessions.follow(state, t)
-            law = TokenBlock(sessions.language, active, sessions.slots, torch.ones(len(active)))
+            law = TokenBlock(sessions.language, active, sessions.slots, TokenLaw(torch.ones(len(active))))
             step = law.accept(pyro.sample(f"x_{t}", law), t == self.max_steps)
             sessions.note(t, step, len(active))
             if step.texts:
@@ -148,7 +149,7 @@ def test_token_blocks_are_distributions_over_padded_steps():
     session = base.language_model.start(["?"], 3, max_step_tokens=1, max_tokens=None)
     session.select(torch.arange(2))
     active = torch.tensor([True, False, True])
-    law = TokenBlock(session, active, torch.tensor([0, 2]), torch.ones(3))
+    law = TokenBlock(session, active, torch.tensor([0, 2]), TokenLaw(torch.ones(3)))
     block = law.sample()
     assert block.shape == (3, 1) and block[1, 0] == PAD and (block[[0, 2]] != PAD).all()
     assert law.log_prob(block)[1] == 0 and law.batch_shape == (3,)
@@ -161,4 +162,4 @@ def test_token_blocks_are_distributions_over_padded_steps():
     with pytest.raises(ValueError, match="empty sample_shape"):
         law.sample((2,))
     with pytest.raises(ValueError, match="temperature above 0, got 0"):
-        law.at_temperature(0.0)
+        law.proposal(0.0)

@@ -6,7 +6,7 @@ import torch
 from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
 from ppl_scaling.backends.prompts import render_prompt
 from ppl_scaling.inference import ParticleFilter, SMCFilter
-from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, TemperatureProposal, TwistLikelihood
+from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, SamplingProposal, TwistLikelihood
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
 from ppl_scaling.tasks import generate_problems
 
@@ -47,7 +47,7 @@ def test_every_token_is_forwarded_once(models, guided):
     of an answer that has ended, which nothing follows; every token of the PRM's input once through the PRM."""
     language, reward = models
     model = LanguageModelStateSpace(language, reward, BernoulliLikelihood())
-    smc = filtered(model, TemperatureProposal(model, 0.8) if guided else None, ess_threshold=1.0, resampling=always)
+    smc = filtered(model, SamplingProposal(model, temperature=0.8) if guided else None, ess_threshold=1.0, resampling=always)
     sessions = smc.state.sessions["particles"]
     assert all(record.resampled.all() for record in smc.history[2:5])
     for group, problem in enumerate(PROBLEMS):

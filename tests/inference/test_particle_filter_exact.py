@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ppl_scaling.inference import RESAMPLING_SCHEMES, ParticleFilter, enumerate_posterior, multinomial
-from ppl_scaling.models import OddsLikelihood, TemperatureProposal
+from ppl_scaling.models import OddsLikelihood, SamplingProposal
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, impossible_branches, truncation
 
@@ -90,7 +90,9 @@ def test_groups_with_different_problems_do_not_mix():
 
 def test_a_proposal_at_another_temperature_leaves_the_target_alone():
     model = early_ends(LIKELIHOODS["bernoulli"])
-    smc = ParticleFilter(model, TemperatureProposal(model, 1.7), num_particles=NUM_PARTICLES, answer_format=LastLetter())
+    smc = ParticleFilter(
+        model, SamplingProposal(model, temperature=1.7), num_particles=NUM_PARTICLES, answer_format=LastLetter()
+    )
     assert_matches(smc.run_batch(["?"] * 400, seed=5), enumerate_posterior(model, "?"))
 
 

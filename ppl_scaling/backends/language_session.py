@@ -1,0 +1,251 @@
+"""The rows of one run on a causal language model: prefill, decode loop, log-probabilities, text.
+
+Each distinct prompt is prefilled once and expanded to its particles. Then one reasoning step after the other is sampled with
+a decode loop of its own: every token passes through the model once, rows that have ended their step drop out of the batch,
+and the device is waited for once a token.
+
+It knows tokens, texts and caches, and nothing of weights, scores or resampling. What stands in its lists lives on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ppl_scaling import host
+from ppl_scaling.backends.kv_cache import CachedForward, MicroBatch
+from ppl_scaling.backends.stop_patterns import StopPattern
+from ppl_scaling.backends.stopping import StepBoundary
+from ppl_scaling.backends.vocabulary import Vocabulary
+from ppl_scaling.interfaces import PAD
+from ppl_scaling.token_law import TokenLaw
+
+__all__ = ["LoadedLanguageModel", "TransformersSession"]
+
+_CONTEXT = 8  # tokens before a block that its text may depend on, such as the first bytes of a character
+
+
+class LoadedLanguageModel(Protocol):
+    """What a session needs of the loaded model that it runs on."""
+
+    model: Any
+    tokenizer: Any
+    boundary: StepBoundary
+    stop: StopPattern | None
+    context_length: int
+    end_tokens: frozenset[int]
+    micro_batch: MicroBatch
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Text of every token."""
+
+
+class TransformersSession:
+    """See ``interfaces.LanguageModelSession``."""
+
+    def __init__(
+        self,
+        owner: LoadedLanguageModel,
+        prompts: Sequence[str],
+        encoded: dict[str, list[int]],
+        num_particles: int,
+        max_step_tokens: int,
+        max_tokens: int | None,
+    ) -> None:
+        self._owner = owner
+        self._max_step_tokens = max_step_tokens
+        self.device: torch.device = owner.model.device
+        self._ends = torch.zeros(owner.model.config.get_text_config().vocab_size, dtype=torch.bool, device=self.device)
+        self._ends[list(owner.end_tokens)] = True
+        self._counts = [0] * len(prompts)
+        distinct = list(encoded)
+        self._forward = CachedForward(owner.model, len(distinct), owner.micro_batch)
+        self._group = [prompts.index(prompt) for prompt in distinct]
+        self._next_logits = self._prefill([encoded[prompt] for prompt in distinct])
+
+        self._group = [group for group in range(len(prompts)) for _ in range(num_particles)]
+        self._next_place = [distinct.index(prompts[group]) for group in self._group]  # where a row finds its next logits
+        self._forward.select(torch.tensor(self._next_place, device=self.device))
+        limit = owner.context_length if max_tokens is None else max_tokens
+        self._room = [min(limit, owner.context_length - len(encoded[prompts[group]])) for group in self._group]
+        self._context: list[list[int]] = [[] for _ in self._group]
+        self._answers = [""] * len(self._group)
+        self.select(torch.arange(len(self._group), device=self.device))
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return self._forward.num_rows
+
+    @property
+    def tokens_forwarded(self) -> Tensor:
+        """Tokens that have passed through the model, shape ``(G,)``."""
+        return torch.tensor(self._counts, device=self.device)
+
+    def select(self, rows: Tensor) -> None:
+        """Begin a step with the rows ``rows``, in that order."""
+        chosen = host.as_list(rows)
+        self._next_place = [self._next_place[row] for row in chosen]
+        if min(self._next_place) < 0:
+            raise ValueError("expected rows that have not ended, got one that is finished or truncated")
+        self._forward.select(rows)
+        self._group, self._room, self._context, self._answers = (
+            [values[row] for row in chosen] for values in (self._group, self._room, self._context, self._answers)
+        )
+        # The step starts here; a block can be tried from here more than once.
+        self._start_logits = self._next_logits[torch.tensor(self._next_place, device=self.device)]
+        self._start_lengths = self._forward.lengths
+        self._room_at_start = self._room
+        self._context_at_start = self._context
+        self._current: Tensor | None = None
+        self._remembered: list[tuple[TokenLaw, Tensor]] = []
+        self._accepted = False
+
+    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = ()) -> Tensor:
+        """Draw a token block for each row."""
+        return self._run([law, *record], forced=None)
+
+    def log_prob(self, token_block: Tensor, law: TokenLaw) -> Tensor:
+        """Log-probability of a block, remembered or computed."""
+        if self._is_current(token_block):
+            for known, log_prob in self._remembered:
+                if known.agrees_with(law):
+                    return log_prob
+        self._run([law], forced=token_block)
+        return self._remembered[-1][1]
+
+    def accept(self, token_block: Tensor, last_step: bool) -> tuple[Tensor, Tensor]:
+        """Append a block to each row; the rows that go on see its last token now, once."""
+        if not self._is_current(token_block):
+            self._run([TokenLaw(torch.ones(self.num_rows, device=self.device))], forced=token_block)
+        blocks = _without_padding(token_block)
+        finished = [block[-1] in self._owner.end_tokens for block in blocks]
+        truncated = [
+            not end and (last_step or room <= len(block))
+            for end, room, block in zip(finished, self._room_at_start, blocks, strict=True)
+        ]
+        if self._owner.stop is not None:
+            answers = [answer + text for answer, text in zip(self._answers, self._texts(blocks), strict=True)]
+            stopped = [self._owner.stop.ends(answer) for answer in answers]
+            finished = [one or other for one, other in zip(finished, stopped, strict=True)]
+            truncated = [one and not other for one, other in zip(truncated, stopped, strict=True)]
+            if not self._accepted:
+                self._answers = answers
+        if not self._accepted:
+            self._accepted = True
+            self._room = [room - len(block) for room, block in zip(self._room, blocks, strict=True)]
+            self._context = [(before + block)[-_CONTEXT:] for before, block in zip(self._context, blocks, strict=True)]
+            going = [not end and not cut for end, cut in zip(finished, truncated, strict=True)]
+            num_going = self._forward.bring_forward(going)
+            self._next_place = [-1] * self.num_rows
+            if num_going:  # the last token of a row that has ended has no successor and is not forwarded
+                order = self._forward.order[:num_going]
+                self._next_logits = self._step(torch.tensor([blocks[row][-1] for row in order], device=self.device))
+                for place, row in enumerate(order):
+                    self._next_place[row] = place
+        return torch.tensor(finished, device=self.device), torch.tensor(truncated, device=self.device)
+
+    def decode(self, token_block: Tensor) -> list[str]:
+        """Text that each block adds to the answer of its row, without end-of-text tokens."""
+        return self._texts(_without_padding(token_block))
+
+    def _texts(self, blocks: list[list[int]]) -> list[str]:
+        """Decode each block after the tokens before it: what a token reads as may depend on them."""
+        ends = self._owner.end_tokens
+        seen = [[token for token in context if token not in ends] for context in self._context_at_start]
+        whole = [
+            [*before, *(token for token in block if token not in ends)] for before, block in zip(seen, blocks, strict=True)
+        ]
+        decoded = self._owner.tokenizer.batch_decode([*seen, *whole], clean_up_tokenization_spaces=False)
+        texts = []
+        for before, after, block in zip(decoded[: len(blocks)], decoded[len(blocks) :], blocks, strict=True):
+            # A character whose bytes are not complete belongs to the step that completes it.
+            before = before.rstrip("\ufffd")
+            after = after if block[-1] in ends else after.rstrip("\ufffd")
+            texts.append(after[len(before) :])
+        return texts
+
+    def _prefill(self, prompts: list[list[int]]) -> Tensor:
+        """Forward the prompts; the last token apart, so that no logits are made that nobody reads."""
+        lengths = [len(tokens) for tokens in prompts]
+        longest = max(lengths)
+        if longest > 1:
+            padded = [tokens[:-1] + [tokens[-1]] * (longest - len(tokens)) for tokens in prompts]
+            num_tokens = torch.tensor(lengths, device=self.device) - 1
+            self._forward.forward(torch.tensor(padded, device=self.device), num_tokens, logits_to_keep=1)
+            for group, length in zip(self._group, lengths, strict=True):
+                self._counts[group] += length - 1
+        return self._step(torch.tensor([tokens[-1] for tokens in prompts], device=self.device))
+
+    def _step(self, tokens: Tensor) -> Tensor:
+        """Forward one token of each of the first rows; logits (n, V) of the next."""
+        for row in self._forward.order[: len(tokens)]:
+            self._counts[self._group[row]] += 1
+        return self._forward.forward(tokens[:, None], torch.ones_like(tokens))[:, -1].float()
+
+    def _is_current(self, token_block: Tensor) -> bool:
+        if self._current is None or self._current.shape != token_block.shape:
+            return False
+        return self._current is token_block or host.is_true((self._current == token_block).all())
+
+    def _limits(self, forced: Tensor | None) -> list[int]:
+        """How many tokens each row has at most in this step."""
+        if forced is None:
+            return [min(room, self._max_step_tokens) for room in self._room_at_start]
+        limits = [len(block) for block in _without_padding(forced)]
+        if any(length > room for length, room in zip(limits, self._room_at_start, strict=True)):
+            raise ValueError(f"expected a token block that fits into the room left to its row, got {forced.shape[1]} tokens")
+        return limits
+
+    def _run(self, laws: list[TokenLaw], forced: Tensor | None) -> Tensor:
+        """Walk through one block of every row from the start of the step, sampled or given.
+
+        Leaves the last token of each block to :meth:`accept`, and remembers the log-probabilities under all ``laws``;
+        sampling uses the first.
+        """
+        limits = self._limits(forced)
+        lengths_after = self._forward.lengths
+        self._forward.rewind(self._start_lengths)
+        self._forward.bring_forward([True] * self.num_rows)
+        tracker = self._owner.boundary.track(self._owner.vocabulary, self.num_rows)
+        log_probs = torch.zeros(len(laws), self.num_rows, dtype=torch.float64, device=self.device)
+        columns: list[Tensor] = []
+        rows = self._forward.first(self.num_rows)
+        logits, laws_of_rows = self._start_logits[rows], [law.rows(rows) for law in laws]
+        while True:
+            if forced is None:
+                tokens, taken = laws_of_rows[0].draw(logits)
+                others = [law.log_prob(logits, tokens) for law in laws_of_rows[1:]]
+                log_probs[:, rows] += torch.stack([taken, *others])
+                ended = host.as_list(self._ends[tokens] | tracker.closes(rows, tokens))
+            else:
+                tokens = forced[rows, len(columns)]
+                log_probs[:, rows] += torch.stack([law.log_prob(logits, tokens) for law in laws_of_rows])
+                ended = [False] * len(rows)
+            column = torch.full((self.num_rows,), PAD, dtype=torch.long, device=self.device)
+            column[rows] = tokens
+            columns.append(column)
+            order = self._forward.order[: len(rows)]
+            going = {row for row, end in zip(order, ended, strict=True) if not end and limits[row] > len(columns)}
+            if not going:
+                break
+            if len(going) < len(rows):
+                rows = self._forward.first(self._forward.bring_forward([row in going for row in range(self.num_rows)]))
+                laws_of_rows = [law.rows(rows) for law in laws]
+            logits = self._step(column[rows])
+        block = torch.stack(columns, dim=1) if forced is None else forced
+        if self._accepted:  # only a log-probability was wanted: the rows stand where they stood
+            self._forward.rewind(lengths_after)
+        same = forced is not None and self._is_current(block)
+        self._remembered = (self._remembered if same else []) + list(zip(laws, log_probs, strict=True))
+        if not self._accepted:
+            self._current = block
+        return block
+
+
+def _without_padding(token_block: Tensor) -> list[list[int]]:
+    return [[token for token in block if token != PAD] for block in host.as_list(token_block)]
