@@ -29,12 +29,12 @@ from torch import Tensor
 from ppl_scaling import host
 from ppl_scaling.errors import ScoreError
 from ppl_scaling.interfaces import LanguageModel, RewardModel
-from ppl_scaling.models.likelihoods import BernoulliLikelihood, Likelihood
+from ppl_scaling.models.likelihoods import BernoulliLikelihood, Likelihood, TwistLikelihood
 from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.models.token_block import TokenBlock, broadcast_temperature
 from ppl_scaling.token_law import TokenLaw, check_truncation
 
-__all__ = ["LanguageModelStateSpace"]
+__all__ = ["LanguageModelStateSpace", "default_likelihood"]
 
 
 class LanguageModelStateSpace:
@@ -53,10 +53,12 @@ class LanguageModelStateSpace:
     language_model : LanguageModel
     reward_model : RewardModel or None
         Without one there is no emission, and the model is the language model's own law.
-    likelihood : Likelihood, default ``BernoulliLikelihood()``
-        The paper's. On validation problems of the embedded task it is level with ``OddsLikelihood`` and ahead of
-        ``TwistLikelihood`` at ``beta=1`` (README); for answers of very different lengths, or a reward model that scores
-        whole prefixes, consider the twist.
+    likelihood : Likelihood, optional
+        Default: ``BernoulliLikelihood()`` if the reward model scores single steps, as in the paper, and
+        ``TwistLikelihood()`` if it scores whole prefixes (its ``scores_prefixes``), which the other would count once more at
+        every step. On validation problems of the embedded task, with scores of steps, Bernoulli is level with
+        ``OddsLikelihood`` and ahead of the twist at ``beta=1`` (README); for answers of very different lengths consider the
+        twist.
     temperature : float, default 1.0
         Divides the LM's logits; it is part of the model, so weights do not correct for it.
     top_k, top_p : int, float, optional
@@ -96,7 +98,7 @@ class LanguageModelStateSpace:
             raise ValueError(f"expected a temperature above 0, got {temperature}")
         self.language_model = language_model
         self.reward_model = reward_model
-        self.likelihood = BernoulliLikelihood() if likelihood is None else likelihood
+        self.likelihood = default_likelihood(reward_model) if likelihood is None else likelihood
         check_truncation(top_k, top_p)
         self.temperature = temperature
         self.top_k = top_k
@@ -111,6 +113,7 @@ class LanguageModelStateSpace:
         return {
             "model": type(self).__name__,
             "likelihood": repr(self.likelihood),
+            "reward_model": _name(self.reward_model),
             "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": self.top_p,
@@ -182,3 +185,16 @@ class LanguageModelStateSpace:
     def _check_scores(self, bad: Tensor, slots: Tensor, t: int) -> None:
         if host.is_true(bad.any()):
             raise ScoreError("score", math.nan, t, host.as_list(slots[bad])[0])
+
+
+def default_likelihood(reward_model: RewardModel | None) -> Likelihood:
+    """Likelihood that fits what the reward model scores: steps, or whole prefixes."""
+    return TwistLikelihood() if reward_model is not None and reward_model.scores_prefixes else BernoulliLikelihood()
+
+
+def _name(reward_model: RewardModel | None) -> str | None:
+    """What a reward model calls itself, for the record; without a ``repr`` of its own, its class."""
+    if reward_model is None:
+        return None
+    own = "__repr__" in {name for one in type(reward_model).__mro__[:-1] for name in vars(one)}
+    return repr(reward_model) if own else type(reward_model).__name__

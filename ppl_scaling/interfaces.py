@@ -118,7 +118,14 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class RewardModel(Protocol):
-    """A loaded process reward model (PRM). It serves any number of sessions."""
+    """A loaded process reward model (PRM). It serves any number of sessions.
+
+    Its ``repr`` goes into the record of a result.
+    """
+
+    @property
+    def scores_prefixes(self) -> bool:
+        """Whether a score speaks of all steps so far (a value function, an aggregate) and not of the last one alone."""
 
     def start(self, prompts: Sequence[str], num_particles: int) -> RewardModelSession:
         """Open a session of ``num_particles`` rows for each prompt."""

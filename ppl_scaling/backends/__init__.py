@@ -5,9 +5,9 @@ without transformers.
 """
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.reward_models import TokenClassificationRewardModel, TransformersRewardModel, load_reward_model
 from ppl_scaling.backends.stopping import Delimiter
 from ppl_scaling.backends.transformers_lm import TransformersLanguageModel
-from ppl_scaling.backends.transformers_prm import TokenClassificationRewardModel
 
 __all__ = [
     "Delimiter",
@@ -15,4 +15,6 @@ __all__ = [
     "FiniteRewardModel",
     "TokenClassificationRewardModel",
     "TransformersLanguageModel",
+    "TransformersRewardModel",
+    "load_reward_model",
 ]

@@ -228,6 +228,8 @@ class FiniteRewardModel:
         The score in [0, 1] of the text generated so far, without prompt and end token.
     default : float, optional
         Score of texts that the table lacks; without it they are an error.
+    scores_prefixes : bool, default False
+        Whether a score is meant for all of the text and not for its last step; it decides the default likelihood.
 
     Raises
     ------
@@ -235,8 +237,19 @@ class FiniteRewardModel:
         If a score is not in [0, 1], or a text has none.
     """
 
-    def __init__(self, table: Mapping[str, float] | Callable[[str, str], float], *, default: float | None = None) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, float] | Callable[[str, str], float],
+        *,
+        default: float | None = None,
+        scores_prefixes: bool = False,
+    ) -> None:
         self._table, self._default = table, default
+        self.scores_prefixes = scores_prefixes
+
+    def __repr__(self) -> str:
+        table = "callable" if callable(self._table) else f"{len(self._table)} texts"
+        return f"FiniteRewardModel({table}, scores_prefixes={self.scores_prefixes})"
 
     def score_logit(self, prompt: str, text: str) -> float:
         """Logit of the score of ``text``; plus or minus infinity for 1 and 0, NaN for NaN."""
