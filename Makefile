@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test check benchmark pretrain clean
+.PHONY: demo test check benchmark benchmark-speed pretrain clean
 
 # torch goes first and alone: so no other package's open range chooses a build of it.
 .venv/installed: pyproject.toml constraints.txt
@@ -27,6 +27,10 @@ check: .venv/installed
 
 benchmark: .venv/installed
 	$(BIN)/python tests/benchmarks/accuracy.py
+
+# All sections on the embedded models; SPEED="--models embedded smollm2 --peers-python ..." adds what this machine has.
+benchmark-speed: .venv/installed
+	$(BIN)/python tests/benchmarks/speed.py --output speed.json $(SPEED)
 
 # Trains the embedded language model and reward model again (an hour on two cores; models this small are faster on one thread
 # a process).

@@ -1,16 +1,16 @@
 """The figures of a benchmark as tables."""
 
+import sys
+
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def floor(cells, natural):
     """Ratio to the floor, and the parts of both sides."""
-    table = _table(
-        "ours / floor (generate + one PRM pass), fixed lengths", "particles", "steps", "ours s", "floor s", "ratio"
-    )
+    table = _table("ours / (generate + one PRM pass), fixed lengths", "particles", "steps", "ours s", "floor s", "ratio")
     for cell in cells:
         _row(table, cell["particles"], cell["steps"], *_best(cell), f"{cell['ratio']:.2f}")
     console.print(table)
@@ -33,9 +33,7 @@ def floor(cells, natural):
 def peers(cells):
     """How many times faster than each peer."""
     title = "peer / ours, the same models, steps and tokens"
-    table = _table(
-        title, "peer", "particles", "steps", "ours s", "peer s", "ratio", "tokens through LM and PRM, ours", "peer"
-    )
+    table = _table(title, "peer", "particles", "steps", "ours s", "peer s", "ratio", "tokens through LM + PRM", "peer")
     for cell in cells:
         forwarded = [f"{one['lm']:,} + {one['prm']:,}" for one in cell["forwarded_tokens"].values()]
         ratio = f"{cell['ratio']:.1f}"

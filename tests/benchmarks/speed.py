@@ -5,12 +5,13 @@
         --peers-python PEERS/bin/python --output speed.json             # everything
     python tests/benchmarks/speed.py --sections floor growth --quick    # small sizes, to see that it runs
 
-Sections: `floor` (model.generate and one reward-model pass for the same rows and tokens), `peers` (its_hub and llamppl on the
-same models, needs --peers-python), `growth` (time of a token and peak memory by length), `groups` (many problems in one
-run). What each compares, and how, is written at the top of its file (_floor.py and so on). All figures are ratios of times
-measured in turn, the least of the repeats on either side.
+Sections: `floor` (model.generate and one reward-model pass for the same rows and tokens), `peers` (its_hub and llamppl on
+the same models, needs --peers-python), `growth` (time of a token and peak memory by length), `groups` (many problems in
+one run). What each compares, and how, is written at the top of its file (_floor.py and so on). All ratios are of times
+measured in turn in this run, the least of the repeats on either side.
 
-The interpreter of the peers is a virtual environment with its_hub==1.2.0, llamppl==0.2.3 and the same torch and transformers.
+The interpreter of the peers is a virtual environment with its_hub==1.2.0, llamppl==0.2.3, and torch and transformers in the
+versions used here.
 """
 
 import argparse
