@@ -15,7 +15,7 @@ LIKELIHOODS = ("bernoulli", "twist", "odds")
 def solve(
     problem: Annotated[str, typer.Argument(help="The problem, in quotes.")],
     model: Annotated[
-        str | None, typer.Option(help="Language model: a folder or a hub name. Default: the embedded one.")
+        str | None, typer.Option(help="Language model: a folder, a .gguf file or a hub name. Default: the embedded one.")
     ] = None,
     prm: Annotated[
         str | None, typer.Option(help="Process reward model: a folder or a hub name. Default: the embedded one.")
@@ -29,13 +29,39 @@ def solve(
         typer.Option(help="Resample when the effective sample size falls below this share of the particles, in (0, 1]."),
     ] = None,
     resampling: Annotated[str, typer.Option(help="multinomial, stratified, systematic, residual or ssp.")] = "systematic",
-    temperature: Annotated[float, typer.Option(help="Sampling temperature of the language model.")] = 1.0,
-    max_steps: Annotated[int, typer.Option(help="Longest answer in steps.")] = 20,
-    max_step_tokens: Annotated[int, typer.Option(help="Longest step in tokens.")] = 64,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Settings of a paper: qwen2.5-math, llama-3 or optscale. Options given beside it win."),
+    ] = None,
+    system_prompt: Annotated[str | None, typer.Option(help="Stands in front of the problem.")] = None,
+    step_delimiter: Annotated[
+        str | None, typer.Option(help=r"Text that ends a step, such as '\n\n'. Default: '\n'.")
+    ] = None,
+    stop_at_boxed: Annotated[
+        bool | None,
+        typer.Option("--stop-at-boxed/--no-stop-at-boxed", help="End an answer with the step that has a boxed one."),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature of the language model. Default: 1, or the preset's.")
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sample from the nucleus of this probability, in (0, 1].")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Longest answer in steps. Default: 20, or the preset's.")] = None,
+    max_step_tokens: Annotated[
+        int | None, typer.Option(help="Longest step in tokens. Default: 64, or the preset's.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer in tokens. Default: what the context holds.")
+    ] = None,
     choice: Annotated[str, typer.Option(help="Final answer: mode, best_score or sample.")] = "mode",
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same result.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: a GPU if there is one.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16. Default: the checkpoint's.")] = None,
+    device_map: Annotated[
+        str | None, typer.Option(help="auto: spread the language model over all GPUs, in place of --device.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the language model's checkpoint run code of its own.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Solve a problem and show the posterior over its answers.
@@ -44,6 +70,7 @@ def solve(
     """
     from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
     from ppl_scaling.cli.render import Live, quiet_transformers, show
+    from ppl_scaling.cli.settings import language_model_settings, state_space_settings
     from ppl_scaling.inference import ParticleFilter, resampling_scheme
     from ppl_scaling.models import (
         BernoulliLikelihood,
@@ -66,19 +93,29 @@ def solve(
         observed = OddsLikelihood(odds_temperature, beta)
     else:
         raise ValueError(f"expected a likelihood among {', '.join(LIKELIHOODS)}, got {likelihood!r}")
+    writing = language_model_settings(
+        preset, system_prompt=system_prompt, step_delimiter=step_delimiter, stop_at_boxed=stop_at_boxed
+    )
+    limits = {"max_steps": max_steps, "max_step_tokens": max_step_tokens, "max_tokens": max_tokens}
+    sampling = state_space_settings(preset, temperature=temperature, top_p=top_p, **limits)
     quiet_transformers()
-    language_model = TransformersLanguageModel.from_pretrained(model or str(LANGUAGE_MODEL_PATH), device=device, dtype=dtype)
+    language_model = TransformersLanguageModel.from_pretrained(
+        model or str(LANGUAGE_MODEL_PATH),
+        device=device,
+        dtype=dtype,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+        **writing,
+    )
     reward_model = TokenClassificationRewardModel.from_pretrained(prm or str(REWARD_MODEL_PATH), device=device, dtype=dtype)
     program = LanguageModelStateSpace(
         language_model,
         reward_model,
         observed,
-        temperature=temperature,
-        max_steps=max_steps,
-        max_step_tokens=max_step_tokens,
+        **sampling,
     )
     smc = ParticleFilter(program, num_particles=num_particles, ess_threshold=ess_threshold, resampling=scheme, choice=choice)
-    with Live(num_particles, max_steps, visible=not as_json) as live:
+    with Live(num_particles, program.max_steps, visible=not as_json) as live:
         result = smc.run(problem, seed=seed, on_step=live.update)
     if as_json:
         typer.echo(json.dumps(result.to_dict()))

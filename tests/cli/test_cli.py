@@ -60,6 +60,14 @@ def test_solve_prints_one_json_object_and_nothing_else():
     assert result["configuration"]["likelihood"] == "OddsLikelihood(beta=0.5, temperature=1.0)"
 
 
+def test_solve_with_a_preset_and_options_that_win_over_it(cli):
+    given = ["--max-steps", 4, "--max-step-tokens", 12, "--step-delimiter", r"\n", "--max-tokens", 40]
+    ran = cli("solve", PROBLEM, "--preset", "qwen2.5-math", *given, "--num-particles", 4, "--seed", 1, "--json")
+    configuration = json.loads(ran.stdout)["configuration"]  # the embedded model may find no answer: it knows another prompt
+    assert configuration["temperature"] == 0.8
+    assert [configuration[name] for name in ("max_steps", "max_step_tokens", "max_tokens")] == [4, 12, 40]
+
+
 def test_solve_shows_the_posterior(cli):
     ran = cli("solve", PROBLEM, "--seed", 1, "--num-particles", 8)
     assert ran.returncode == 0, ran.stderr
@@ -85,6 +93,10 @@ def test_solve_shows_the_posterior(cli):
         (["solve", PROBLEM, "--model", "/no/such/folder"], "'/no/such/folder', which does not exist"),
         (["solve", "word " * 1200], "a prompt shorter than the model's context"),
         (["solve", PROBLEM, "--max-steps", "1", "--seed", "1"], "has an answer: 0 finished, 16 truncated"),
+        (["solve", PROBLEM, "--preset", "gpt"], "a preset among qwen2.5-math, llama-3, optscale, got 'gpt'"),
+        (["solve", PROBLEM, "--step-delimiter", ""], "a delimiter of at least one character"),
+        (["solve", PROBLEM, "--device-map", "cuda"], "a device_map among auto,"),
+        (["solve", PROBLEM, "--max-tokens", "0"], "max_tokens to be at least 1, got 0"),
         (["problems", "--split", "exam"], "exam"),
         (["problems", "--num-problems", "-1"], "-1"),
     ],
