@@ -14,7 +14,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id
 
 from ppl_scaling.errors import BackendError
 
@@ -43,16 +42,14 @@ def find_on_hub(name: str, filename: str, revision: str | None) -> bool:
         If there is no such model, revision or file, access to it is restricted, or the hub cannot be reached and the model
         is not in the local cache.
     """
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        raise BackendError(
-            f"expected the folder of a checkpoint or a hub name such as 'owner/name', got {name!r}, which is neither"
-        ) from None
     at = "" if revision is None else f" at revision {revision!r}"
     try:
         url = hf_hub_url(name, filename, revision=revision)
         get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except HFValidationError:
+        raise BackendError(
+            f"expected the folder of a checkpoint or a hub name such as 'owner/name', got {name!r}, which is neither"
+        ) from None
     except GatedRepoError:  # a special case of the next
         raise BackendError(
             f"access to the model {name!r} is restricted: accept its terms at {constants.ENDPOINT}/{name}, then log in with "
