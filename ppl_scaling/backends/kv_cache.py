@@ -13,6 +13,7 @@ This file knows nothing of tokens' meanings, texts or particles; :mod:`.cache_la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,7 +82,6 @@ class CachedForward:
         config = model.config.get_text_config()
         self._layers = CacheLayers(config.num_hidden_layers, num_rows)
         self._context_length = context_length(config)
-        self._eager = getattr(config, "_attn_implementation", "sdpa") == "eager"
         types = getattr(config, "layer_types", None)
         self._layer_types = set(types) if types else None
         self._window = _sliding_window(config)
@@ -210,17 +210,16 @@ class CachedForward:
         queries = positions[:, None, :, None]
         full = columns <= queries
         if self._window is None:
-            return self._as_the_kernel_likes(full)
-        sliding = self._as_the_kernel_likes(full & (columns > queries - self._window))
+            return self._additive(full)
+        sliding = self._additive(full & (columns > queries - self._window))
         if self._layer_types is None or self._layer_types == {"sliding_attention"}:
             return sliding
-        return {"full_attention": self._as_the_kernel_likes(full), "sliding_attention": sliding}
+        return {"full_attention": self._additive(full), "sliding_attention": sliding}
 
-    def _as_the_kernel_likes(self, mask: Tensor) -> Tensor:
-        if not self._eager:
-            return mask
-        blocked = torch.finfo(self.model.dtype).min  # the eager kernel adds its mask to the attention scores
-        return torch.zeros(mask.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask, blocked)
+    def _additive(self, seen: Tensor) -> Tensor:
+        """What is added to the attention scores; made once a pass, since kernels would make it anew in every layer."""
+        mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=self.device)
+        return mask.masked_fill_(~seen, -math.inf)
 
 
 def _settle(places: list[int]) -> tuple[list[int], list[int], list[int]]:

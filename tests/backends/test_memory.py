@@ -70,7 +70,7 @@ def test_out_of_memory_halves_the_micro_batch_and_the_run_goes_on(make, error):
 
 
 def test_no_room_for_a_single_row_is_an_error_that_says_what_to_do(make):
-    with pytest.raises(MemoryExhaustedError, match="single row of .* tokens. Use a smaller dtype"):
+    with pytest.raises(MemoryExhaustedError, match=r"single row of .* tokens\. Use a smaller dtype"):
         texts(make(most=0))
 
 

@@ -1,5 +1,7 @@
 """Text of steps where tokens cut characters or carry their spaces, and answers that a pattern completes."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -50,7 +52,7 @@ def test_a_character_belongs_to_the_step_that_completes_it(tiny_lm):
     assert len(tokens) == len(text.encode())
     for cuts in ([2, 9], [9, 10, 11], [1, 2, 3, 4], []):
         bounds = [0, *cuts, len(tokens)]
-        blocks = [tokens[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+        blocks = [tokens[start:stop] for start, stop in pairwise(bounds)]
         texts, _ = steps(tiny_lm, blocks)
         assert "".join(texts) == text and not any("\ufffd" in one for one in texts)
 
