@@ -15,7 +15,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import LlamaForCausalLM, LlamaForTokenClassification
 
 from ppl_scaling import host
-from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
+from ppl_scaling.backends import (
+    AnyOf,
+    Delimiter,
+    Sentence,
+    TokenClassificationRewardModel,
+    TokenCount,
+    TransformersLanguageModel,
+    When,
+)
+from ppl_scaling.backends.stopping import Vocabulary
 from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
 from ppl_scaling.models import LanguageModelStateSpace, SamplingProposal
@@ -96,6 +105,15 @@ def test_weights_and_resampling(cuda, scheme):
         assert summary.device == cuda and summary.dtype == torch.float64
     ancestors = scheme(normalize(log_weights))
     assert ancestors.device == cuda and ancestors.shape == (3, 8)
+
+
+@pytest.mark.parametrize("boundary", [Delimiter("\n\n"), TokenCount(2), Sentence(), When(bool), AnyOf("\n", 2)], ids=repr)
+def test_step_boundaries(cuda, boundary):
+    tracker = boundary.track(Vocabulary(["a", "\n", " b."], cuda), 4)
+    rows = torch.arange(3, device=cuda)
+    for _ in range(2):
+        closes = tracker.closes(rows, rows.clone())
+        assert closes.device == cuda and closes.dtype == torch.bool and closes.shape == (3,)
 
 
 def test_a_linear_gaussian_model(cuda):
