@@ -193,7 +193,7 @@ def default_likelihood(reward_model: RewardModel | None) -> Likelihood:
 
 
 def _name(reward_model: RewardModel | None) -> str | None:
-    """What a reward model calls itself, for the record; without a ``repr`` of its own, its class."""
+    """Give what a reward model calls itself, for the record; without a ``repr`` of its own, its class."""
     if reward_model is None:
         return None
     own = "__repr__" in {name for one in type(reward_model).__mro__[:-1] for name in vars(one)}

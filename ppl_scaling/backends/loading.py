@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from ppl_scaling.backends.hub import find_on_hub
 from ppl_scaling.errors import BackendError
 
-__all__ = ["load_checkpoint"]
+__all__ = ["load_checkpoint", "read_config"]
 
 _DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
@@ -76,8 +76,7 @@ def load_checkpoint(
         arguments["gguf_file"] = gguf_file
     if revision is not None:
         arguments["revision"] = revision
-    if not _is_folder(name, gguf_file):
-        arguments["local_files_only"] = not find_on_hub(name, gguf_file or "config.json", revision)
+    arguments |= _place(name, gguf_file, revision)
     shown = name if gguf_file is None else os.path.join(name, gguf_file)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **arguments)
@@ -104,6 +103,34 @@ def load_checkpoint(
     elif model.device.type == "meta":
         raise BackendError("expected a device_map that keeps the input embeddings on a device, got one with them on disk")
     return model.eval(), tokenizer
+
+
+def read_config(
+    name_or_path: str | os.PathLike[str], *, gguf_file: str | None = None, revision: str | None = None
+) -> dict[str, Any]:
+    """Read what a checkpoint's ``config.json`` says; no code of its own is run.
+
+    Raises
+    ------
+    BackendError
+        If there is no such checkpoint, or its configuration is broken.
+    """
+    name, gguf_file = _split_gguf(os.fspath(name_or_path), gguf_file)
+    arguments = {"gguf_file": gguf_file, "revision": revision} | _place(name, gguf_file, revision)
+    try:
+        config: dict[str, Any] = PreTrainedConfig.get_config_dict(name, **arguments)[0]
+    except Exception as error:  # as above
+        raise BackendError(
+            f"cannot read the configuration of {name!r}: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    return config
+
+
+def _place(name: str, gguf_file: str | None, revision: str | None) -> dict[str, Any]:
+    """Arguments that keep the loaders from the network where it has nothing to give."""
+    if _is_folder(name, gguf_file):
+        return {}
+    return {"local_files_only": not find_on_hub(name, gguf_file or "config.json", revision)}
 
 
 def _load_model(auto_class: Any, name: str, **arguments: Any) -> tuple[Any, dict[str, Any]]:

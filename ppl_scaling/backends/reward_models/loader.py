@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from transformers import PreTrainedConfig
-
+from ppl_scaling.backends.loading import read_config
 from ppl_scaling.backends.reward_models.base import TransformersRewardModel
 from ppl_scaling.backends.reward_models.judge import JudgeRewardModel
 from ppl_scaling.backends.reward_models.math_shepherd import MathShepherdRewardModel
@@ -61,7 +60,7 @@ def load_reward_model(
     dtype : str, optional
         Such as ``"bfloat16"``; default: the checkpoint's own.
     **options
-        Settings of the family (``prompt`` of a judge) and options of loading (``device_map``).
+        Settings of the family (``prompt`` of a judge) and options of ``load_checkpoint`` (``device_map``, ``revision``).
 
     Returns
     -------
@@ -77,7 +76,7 @@ def load_reward_model(
         If the model gives the same score to everything.
     """
     if family is None:
-        chosen = _recognise(os.fspath(name_or_path))
+        chosen = _recognise(os.fspath(name_or_path), options.get("gguf_file"), options.get("revision"))
     elif isinstance(family, str):
         if family not in FAMILIES:
             raise ValueError(f"expected a family among {', '.join(FAMILIES)}, got {family!r}")
@@ -89,11 +88,8 @@ def load_reward_model(
     return chosen.from_pretrained(name_or_path, device=device, dtype=dtype, aggregation=aggregation, **options)
 
 
-def _recognise(name: str) -> type[TransformersRewardModel]:
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(name)
-    except Exception as error:  # a missing or broken file, no network, a gated model
-        raise BackendError(f"cannot read the configuration of {name!r}: {type(error).__name__}: {error}") from error
+def _recognise(name: str, gguf_file: str | None = None, revision: str | None = None) -> type[TransformersRewardModel]:
+    config = read_config(name, gguf_file=gguf_file, revision=revision)
     known_as = f"{name} {config.get('_name_or_path') or ''}"
     fitting = [one for one in FAMILIES.values() if one.recognises(config, known_as)]
     if len(fitting) != 1:

@@ -106,7 +106,8 @@ class SequenceClassificationRewardModel(HeadedRewardModel):
     def plain_logit(self, tokens: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
         """Logits from the whole model; the texts of a pair are told apart if the model does."""
         inputs = {"input_ids": tokens, "attention_mask": mask}
-        if getattr(self.model.config, "type_vocab_size", 0) > 1 and self.tokenizer.chat_template is None:
+        types = getattr(self.model.config, "type_vocab_size", 0)
+        if types > 1 and self.tokenizer.chat_template is None and "token_type_ids" in self.tokenizer.model_input_names:
             separators = (tokens == self.tokenizer.sep_token_id).long()
             inputs["token_type_ids"] = ((separators.cumsum(-1) - separators) > 0).long() * mask
         return self.read(self.model(**inputs).logits.float())
