@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from ppl_scaling.backends import TransformersLanguageModel
+from ppl_scaling.backends.hub import find_on_hub
 from ppl_scaling.backends.loading import load_checkpoint
 from ppl_scaling.errors import BackendError
 from ppl_scaling.interfaces import PAD
@@ -32,6 +33,7 @@ ANSWERS = {
     "other-revision": (404, "RevisionNotFound"),
     "other-files": (404, "EntryNotFound"),
     "troubled": (503, ""),
+    "fine": (200, ""),
 }
 
 
@@ -90,6 +92,10 @@ def test_what_the_hub_says_is_one_clear_line(hub, name, arguments, message):
     with pytest.raises(BackendError, match=message) as raised:
         load(name, **arguments)
     assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_the_hub_has_is_found(hub):
+    assert find_on_hub("fine/model", "config.json", revision="v1")
 
 
 def test_without_a_network_a_missing_model_is_reported_at_once(no_network):
