@@ -9,7 +9,7 @@ from jinja2.exceptions import TemplateError
 
 from ppl_scaling.errors import BackendError
 
-__all__ = ["check_prompts", "render_prompt"]
+__all__ = ["check_prompts", "render_messages", "render_prompt"]
 
 # Templates of Llama 3, SmolLM3 and others put today's date into the prompt, so a run would change from day to day. This
 # macro in front of a template stands in for the clock: always the 26th of July 2024, which Llama's templates fall back to.
@@ -73,15 +73,19 @@ def render_prompt(tokenizer: Any, problem: str, system_prompt: str | None = None
     return tokenizer(_render_chat(tokenizer, problem, system_prompt), add_special_tokens=False)["input_ids"]
 
 
-def _render_chat(tokenizer: Any, problem: str, system_prompt: str | None) -> str:
+def render_messages(tokenizer: Any, messages: Sequence[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    """Render a chat with the tokenizer's template; one that asks for the date gets a fixed one."""
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
         template = _STOPPED_CLOCK + template
+    return tokenizer.apply_chat_template(
+        list(messages), chat_template=template, tokenize=False, add_generation_prompt=add_generation_prompt
+    )
 
+
+def _render_chat(tokenizer: Any, problem: str, system_prompt: str | None) -> str:
     def render(*messages: dict[str, str]) -> str:
-        return tokenizer.apply_chat_template(
-            list(messages), chat_template=template, tokenize=False, add_generation_prompt=True
-        )
+        return render_messages(tokenizer, messages)
 
     if system_prompt is not None:
         try:

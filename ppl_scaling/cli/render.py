@@ -105,6 +105,9 @@ def _health(result: ParticleFilterResult) -> RenderableType:
     grid.add_column(style="dim")
     grid.add_column()
     grid.add_row("log evidence", evidence)
+    observed = result.configuration
+    if observed.get("reward_model") is not None:
+        grid.add_row("likelihood", escape(f"{observed['likelihood']}, {observed['reward_model']}"))
     legend = "; * resampled after it" if result.resampled.any() else "; never resampled"
     grid.add_row("ESS by step", f"{ess}   of {result.num_particles}{legend}")
     grid.add_row("particles", f"{int(result.finished.sum())} finished, {int(result.truncated.sum())} truncated")

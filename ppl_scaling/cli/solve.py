@@ -9,8 +9,6 @@ import typer
 
 __all__ = ["solve"]
 
-LIKELIHOODS = ("bernoulli", "twist", "odds")
-
 
 def solve(
     problem: Annotated[str, typer.Argument(help="The problem, in quotes.")],
@@ -20,8 +18,24 @@ def solve(
     prm: Annotated[
         str | None, typer.Option(help="Process reward model: a folder or a hub name. Default: the embedded one.")
     ] = None,
+    prm_family: Annotated[
+        str | None,
+        typer.Option(
+            help="token-classification, qwen-math-prm, math-shepherd, rlhflow, skywork, sequence-classification or judge. "
+            "Default: what the configuration tells."
+        ),
+    ] = None,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(help="Score of a prefix: last, min, prod, mean or whole-prefix. Default: the family's."),
+    ] = None,
     num_particles: Annotated[int, typer.Option(help="Particles of the filter.")] = 16,
-    likelihood: Annotated[str, typer.Option(help="bernoulli, twist or odds: what a score says.")] = "bernoulli",
+    likelihood: Annotated[
+        str | None,
+        typer.Option(
+            help="bernoulli, twist or odds: what a score says. Default: bernoulli for scores of steps, twist for prefixes."
+        ),
+    ] = None,
     beta: Annotated[float, typer.Option(help="Power of the likelihood; 0 ignores the reward model.")] = 1.0,
     odds_temperature: Annotated[float, typer.Option(help="Divides the log-odds of --likelihood odds.")] = 1.0,
     ess_threshold: Annotated[
@@ -68,7 +82,7 @@ def solve(
 
     Example: ppl-scaling solve "Mia has 3 boxes of 12 pens. She gives away 5. How many are left?" --num-particles 32
     """
-    from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
+    from ppl_scaling.backends import TransformersLanguageModel, load_reward_model
     from ppl_scaling.cli.render import Live, quiet_transformers, show
     from ppl_scaling.cli.settings import language_model_settings, state_space_settings
     from ppl_scaling.inference import ParticleFilter, resampling_scheme
@@ -84,15 +98,13 @@ def solve(
     if not problem.strip():
         raise ValueError("expected a problem with some text, got an empty one")
     scheme = resampling_scheme(resampling)
-    observed: Likelihood
-    if likelihood == "bernoulli":
-        observed = BernoulliLikelihood(beta)
-    elif likelihood == "twist":
-        observed = TwistLikelihood(beta)
-    elif likelihood == "odds":
-        observed = OddsLikelihood(odds_temperature, beta)
-    else:
-        raise ValueError(f"expected a likelihood among {', '.join(LIKELIHOODS)}, got {likelihood!r}")
+    likelihoods: dict[str | None, Likelihood] = {
+        "bernoulli": BernoulliLikelihood(beta),
+        "twist": TwistLikelihood(beta),
+        "odds": OddsLikelihood(odds_temperature, beta),
+    }
+    if likelihood not in (None, *likelihoods):
+        raise ValueError(f"expected a likelihood among {', '.join(map(str, likelihoods))}, got {likelihood!r}")
     writing = language_model_settings(
         preset, system_prompt=system_prompt, step_delimiter=step_delimiter, stop_at_boxed=stop_at_boxed
     )
@@ -107,13 +119,11 @@ def solve(
         trust_remote_code=trust_remote_code,
         **writing,
     )
-    reward_model = TokenClassificationRewardModel.from_pretrained(prm or str(REWARD_MODEL_PATH), device=device, dtype=dtype)
-    program = LanguageModelStateSpace(
-        language_model,
-        reward_model,
-        observed,
-        **sampling,
+    reward_model = load_reward_model(
+        prm or str(REWARD_MODEL_PATH), family=prm_family, aggregation=aggregation, device=device, dtype=dtype
     )
+    likelihoods[None] = likelihoods["twist" if reward_model.scores_prefixes else "bernoulli"]
+    program = LanguageModelStateSpace(language_model, reward_model, likelihoods[likelihood], **sampling)
     smc = ParticleFilter(program, num_particles=num_particles, ess_threshold=ess_threshold, resampling=scheme, choice=choice)
     with Live(num_particles, program.max_steps, visible=not as_json) as live:
         result = smc.run(problem, seed=seed, on_step=live.update)

@@ -142,8 +142,30 @@ def test_a_broken_checkpoint_folder(tmp_path, spoil, message):
 def test_a_language_model_is_no_reward_model(cli):
     ran = cli("solve", PROBLEM, "--prm", LANGUAGE_MODEL_PATH)
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1, ran.stderr
+    assert "recognised by none. Name its family: token-classification, qwen-math-prm" in ran.stderr
+    ran = cli("solve", PROBLEM, "--prm", LANGUAGE_MODEL_PATH, "--prm-family", "token-classification")
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1, ran.stderr
     assert "has no weights for score" in ran.stderr and "answer at random" in ran.stderr
     assert REWARD_MODEL_PATH.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "BernoulliLikelihood(beta=0.5)"),
+        (["--aggregation", "min"], "TwistLikelihood(beta=0.5)"),
+        (["--aggregation", "min", "--likelihood", "bernoulli"], "BernoulliLikelihood(beta=0.5)"),
+    ],
+)
+def test_the_likelihood_follows_the_aggregation_unless_it_is_given(cli, options, expected):
+    family = ["--prm-family", "token-classification"]
+    ran = cli("solve", PROBLEM, "--num-particles", 4, "--beta", 0.5, "--seed", 1, "--json", *family, *options)
+    configuration = json.loads(ran.stdout)["configuration"]
+    assert configuration["likelihood"] == expected
+    aggregation = "min" if options else "last"
+    assert configuration["reward_model"].endswith(
+        f"(family='token-classification', aggregation='{aggregation}', incremental)"
+    )
 
 
 @pytest.mark.parametrize("command", [[], ["solve"], ["problems"]])

@@ -97,6 +97,6 @@ def _recognise(name: str, gguf_file: str | None = None, revision: str | None = N
         found = " and ".join(one.family for one in fitting) or "none"
         raise BackendError(
             f"expected a checkpoint that one family of reward models recognises, got {name!r} (architectures: "
-            f"{architectures}), recognised by {found}. Choose with family=: {', '.join(FAMILIES)}"
+            f"{architectures}), recognised by {found}. Name its family: {', '.join(FAMILIES)}"
         )
     return fitting[0]

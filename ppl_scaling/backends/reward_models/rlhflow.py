@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from ppl_scaling.backends.prompts import render_messages
 from ppl_scaling.backends.reward_models.heads import CandidateRewardModel
 from ppl_scaling.backends.reward_models.texts import PieceEncoder
 from ppl_scaling.errors import BackendError
@@ -82,4 +83,4 @@ class RLHFlowRewardModel(CandidateRewardModel):
         messages: list[dict[str, str]] = []
         for turn in turns:
             messages += [{"role": "user", "content": turn}, {"role": "assistant", "content": "+"}]
-        return self.tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+        return render_messages(self.tokenizer, messages[:-1])

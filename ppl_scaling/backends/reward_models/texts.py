@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ppl_scaling.backends.prompts import render_messages
 from ppl_scaling.backends.reward_models.base import TransformersRewardModel
 
 __all__ = ["PieceEncoder", "chat_frame"]
@@ -78,6 +79,6 @@ def chat_frame(
         What stands around the text in its message.
     """
     messages = [*earlier, {"role": role, "content": begin + _MARK + end}]
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=role == "user")
+    rendered = render_messages(tokenizer, messages, add_generation_prompt=role == "user")
     before, _, after = rendered.rpartition(_MARK)
     return before, after

@@ -66,9 +66,9 @@ def test_a_folder_may_have_any_name_if_the_configuration_has_the_models(tmp_path
 def test_nothing_is_guessed(tmp_path, architecture):
     path = config_at(tmp_path, architectures=[architecture] if architecture else None)
     choices = "token-classification, qwen-math-prm, math-shepherd, rlhflow, skywork, sequence-classification, judge"
-    with pytest.raises(BackendError, match=f"architectures: {architecture or 'none'}.*Choose with family=: {choices}"):
+    with pytest.raises(BackendError, match=f"architectures: {architecture or 'none'}.*Name its family: {choices}"):
         load_reward_model(path)
-    with pytest.raises(BackendError, match="Choose with family="):
+    with pytest.raises(BackendError, match="Name its family"):
         load_reward_model(LANGUAGE_MODEL_PATH)
 
 
