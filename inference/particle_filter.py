@@ -249,7 +249,7 @@ class ParticleFilter:
 
 
 def _name(proposal: Any) -> str | None:
-    """What a proposal calls itself, for the record; without a ``repr`` of its own, its class."""
+    """Name a proposal for the record: its ``repr`` if it has one of its own, else its class."""
     if proposal is None:
         return None
-    return type(proposal).__name__ if type(proposal).__repr__ is object.__repr__ else repr(proposal)
+    return repr(proposal) if "__repr__" in vars(type(proposal)) else type(proposal).__name__

@@ -1,9 +1,9 @@
 r"""The law of the next token: what temperature, top-k and top-p make of a language model's logits.
 
 Pure functions of tensors, shared by the backends (which draw from a law) and the models (which name one). With logits
-:math:`l` the law is proportional to :math:`\exp(l / \tau)` on the tokens that are kept and zero elsewhere. Truncation follows
-the temperature; top-p follows top-k and refers to the probabilities after it. Tokens that tie with the last one kept are
-kept too, so the law is a function of the logits alone.
+:math:`l` the law is proportional to :math:`\exp(l / \tau)` on the tokens that are kept and zero elsewhere. Truncation
+follows the temperature; top-p follows top-k and refers to the probabilities after it. Tokens that tie with the last one
+kept are kept too, so the law is a function of the logits alone.
 
 References
 ----------
@@ -140,25 +140,28 @@ def draw_categorical(probabilities: Tensor) -> Tensor:
     Tensor, shape (R,), int64
     """
     num_rows, size = probabilities.shape
+    uniform = torch.rand(num_rows, 1, dtype=torch.float64, device=probabilities.device)
+    if size <= 8 * _BLOCK:  # small enough that one sum costs less than two
+        cumulative = probabilities.double().cumsum(-1)
+        return _first_above(cumulative, uniform * cumulative[:, -1:]).squeeze(1)
     whole = size // _BLOCK
     sums = probabilities[:, : whole * _BLOCK].unflatten(1, (whole, _BLOCK)).sum(-1)
     if size % _BLOCK:
         sums = torch.cat([sums, probabilities[:, whole * _BLOCK :].sum(-1, keepdim=True)], dim=1)
     cumulative = sums.double().cumsum(-1)
-    uniform = torch.rand(num_rows, 1, dtype=torch.float64, device=probabilities.device)
-    target = _below(uniform * cumulative[:, -1:], cumulative[:, -1:])
-    block = (cumulative <= target).sum(-1, keepdim=True)
+    target = uniform * cumulative[:, -1:]
+    block = _first_above(cumulative, target)
     before = torch.where(block > 0, cumulative.gather(1, (block - 1).clamp(min=0)), torch.zeros_like(target))
     inside = block * _BLOCK + torch.arange(_BLOCK, device=probabilities.device)
     part = probabilities.gather(1, inside.clamp(max=size - 1)).double().masked_fill(inside >= size, 0.0)
-    cumulative = part.cumsum(-1)
-    target = _below(target - before, cumulative[:, -1:])
-    return block.squeeze(1) * _BLOCK + (cumulative <= target).sum(-1)
+    return (block * _BLOCK + _first_above(part.cumsum(-1), target - before)).squeeze(1)
 
 
-def _below(number: Tensor, bound: Tensor) -> Tensor:
-    """Keep ``number`` strictly below ``bound``, which rounding may have made it reach."""
-    return torch.minimum(number, torch.nextafter(bound, torch.zeros_like(bound)))
+def _first_above(cumulative: Tensor, target: Tensor) -> Tensor:
+    """Index, shape ``(R, 1)``, of the first sum above the target, which rounding may have made reach the last sum."""
+    last = cumulative[:, -1:]
+    target = torch.minimum(target, torch.nextafter(last, torch.zeros_like(last)))
+    return (cumulative <= target).sum(-1, keepdim=True)
 
 
 def _nucleus(logits: Tensor, top_p: float) -> Tensor:

@@ -22,7 +22,7 @@ def assert_frequencies(counts, probabilities):
     assert statistic < chi2.ppf(1 - 1e-6, int(common.sum()))
 
 
-@pytest.mark.parametrize("size", [1, 3, 255, 256, 257, 512, 1000])
+@pytest.mark.parametrize("size", [1, 3, 256, 1000, 2048, 2049, 2304, 5000])
 def test_draws_follow_the_probabilities(size):
     generator = torch.Generator().manual_seed(size)
     probabilities = torch.rand(size, generator=generator) ** 4
@@ -31,14 +31,15 @@ def test_draws_follow_the_probabilities(size):
     probabilities /= probabilities.sum()
     with torch.random.fork_rng():
         torch.manual_seed(size)
-        draws = draw_categorical(probabilities.expand(40_000, -1))
+        draws = draw_categorical(probabilities.expand(100_000 if size > 2000 else 40_000, -1))
     assert_frequencies(torch.bincount(draws, minlength=size).double(), probabilities)
 
 
+@pytest.mark.parametrize("size", [700, 3000])
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2**-53])
-def test_the_ends_of_the_unit_interval_draw_what_is_possible(monkeypatch, uniform):
+def test_the_ends_of_the_unit_interval_draw_what_is_possible(monkeypatch, uniform, size):
     """Zero is no reason to draw the first index, nor nearly one the last, if these are impossible."""
-    probabilities = torch.zeros(2, 700)
+    probabilities = torch.zeros(2, size)
     probabilities[0, 300], probabilities[0, 301] = 0.5, 0.5
     probabilities[1, 40:690] = torch.rand(650) + 0.1
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: torch.full(shape, uniform, **options))

@@ -217,7 +217,7 @@ class CachedForward:
         return {"full_attention": self._additive(full), "sliding_attention": sliding}
 
     def _additive(self, seen: Tensor) -> Tensor:
-        """What is added to the attention scores; made once a pass, since kernels would make it anew in every layer."""
+        """Make what is added to the attention scores, once a pass; kernels would make it anew in every layer."""
         mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=self.device)
         return mask.masked_fill_(~seen, -math.inf)
 
@@ -294,7 +294,7 @@ def check_cached_forward(model: Any) -> None:
     expected = torch.stack(plain).float()[rows]
     if host.is_true((found - expected).norm() > 0.05 * expected.norm()):
         raise BackendError(
-            f"{type(model).__name__} answers differently with a cache whose rows have different lengths, so it is not supported"
+            f"{type(model).__name__} is not supported: with a cache whose rows have different lengths it answers differently"
         )
 
 

@@ -93,9 +93,10 @@ class TransformersSession:
         if min(self._next_place) < 0:
             raise ValueError("expected rows that have not ended, got one that is finished or truncated")
         self._forward.select(rows)
-        self._group, self._room, self._context, self._answers = (
-            [values[row] for row in chosen] for values in (self._group, self._room, self._context, self._answers)
-        )
+        self._group = [self._group[row] for row in chosen]
+        self._room = [self._room[row] for row in chosen]
+        self._context = [self._context[row] for row in chosen]
+        self._answers = [self._answers[row] for row in chosen]
         # The step starts here; a block can be tried from here more than once.
         self._start_logits = self._next_logits[torch.tensor(self._next_place, device=self.device)]
         self._start_lengths = self._forward.lengths

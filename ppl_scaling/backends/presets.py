@@ -88,16 +88,13 @@ PRESETS = {
         ),
         Preset(
             name="llama-3",
-            source=_PURI + "; the system prompt is the one that Llama 3 was evaluated with on MATH, as in that code",
+            source=_PURI + "; the system prompt asks, in our words, for the format that Llama 3 was evaluated with on MATH",
             system_prompt=(
-                "Solve the following math problem efficiently and clearly:\n\n"
-                "- For simple problems (2 steps or fewer):\nProvide a concise solution with minimal explanation.\n\n"
-                "- For complex problems (3 steps or more):\nUse this step-by-step format:\n\n"
-                "## Step 1: [Concise description]\n[Brief explanation and calculations]\n\n"
-                "## Step 2: [Concise description]\n[Brief explanation and calculations]\n\n...\n\n"
-                "Regardless of the approach, always conclude with:\n\n"
-                "Therefore, the final answer is: $\\boxed{answer}$. I hope it is correct.\n\n"
-                "Where [answer] is just the final number or expression that solves the problem."
+                "You solve mathematical problems. Keep the solution of an easy problem short. Split that of a harder one "
+                "into steps, each under a heading of the form\n\n## Step 1: what is done here\n\nwith the calculation below "
+                "it and an empty line after it. In any case close with the sentence\n\n"
+                "Therefore, the final answer is: $\\boxed{answer}$.\n\n"
+                "where answer is the final number or expression alone."
             ),
             boundary=Delimiter("\n\n"),
             stop=Boxed(),
