@@ -22,12 +22,14 @@ from ppl_scaling.backends import (
     TokenClassificationRewardModel,
     TokenCount,
     TransformersLanguageModel,
+    TransformersRewardModel,
     When,
 )
 from ppl_scaling.backends.stopping import Vocabulary
 from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
 from ppl_scaling.models import LanguageModelStateSpace, SamplingProposal
+from tests.backends.reward_models.families import FAMILIES
 from tests.conftest import tiny_config
 from tests.fake_indexing import FakeIndexing
 from tests.worlds import LIKELIHOODS
@@ -78,16 +80,16 @@ def cuda(monkeypatch):
     stand_in = StandIn()
     for name in ("is_true", "count", "largest", "positions", "as_list"):
         monkeypatch.setattr(host, name, getattr(stand_in, name))
-    monkeypatch.setattr(TokenClassificationRewardModel, "_check_scores", lambda self: None)
+    monkeypatch.setattr(TransformersRewardModel, "_check_scores", lambda self: None)
     with pyro.validation_enabled(False), FakeTensorMode(), FakeIndexing():
         yield torch.device("cuda", 0)
 
 
-def moved(model, device):
+def moved(model, device, dtype=torch.bfloat16):
     """Move a model piece by piece; ``Module.to`` swaps parameters in place, which fake tensors do not take."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            module._parameters[name] = torch.nn.Parameter(parameter.detach().to(device, torch.bfloat16))
+            module._parameters[name] = torch.nn.Parameter(parameter.detach().to(device, dtype))
         for name, buffer in module.named_buffers(recurse=False):
             module._buffers[name] = buffer.to(device)
     return model
@@ -153,3 +155,17 @@ def test_a_language_model_with_cache_scores_and_resampling(cuda, byte_tokenizer,
     assert smc.state["score_logit"].device == cuda
     session = smc.state.sessions["particles"]
     assert session.language.tokens_forwarded.device == session.reward.tokens_forwarded.device == cuda
+
+
+@pytest.mark.parametrize("incremental", [True, False], ids=["incremental", "re-encoding"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reward_models(cuda, monkeypatch, family, incremental):
+    monkeypatch.setattr(TransformersRewardModel, "keeps_cache", lambda self: incremental)
+    monkeypatch.setattr(torch.nn.Module, "float", lambda self: moved(self, cuda, torch.float32))
+    make, model, tokenizer, _ = FAMILIES[family]
+    session = make(moved(model(), cuda), tokenizer(), aggregation="prod").start(["abc", "What is 12?"], 2)
+    for _ in range(3):
+        session.select(torch.arange(4, device=cuda))
+        logits = session.score(["1 + 2", "3", "So 3.", "12"])
+        assert logits.device == session.tokens_forwarded.device == cuda
+        assert logits.dtype == torch.float64 and logits.shape == (4,)
