@@ -2,17 +2,17 @@ r"""Process reward models of transformers, one class a family, on one incrementa
 
 ``load_reward_model`` tells the family from a checkpoint's configuration:
 
-========================== ===================================== ======================================================
-family                     recognised by                         score
-========================== ===================================== ======================================================
-``token-classification``   ``...ForTokenClassification``         label at the separator after each step (TRL)
-``qwen-math-prm``          ``Qwen2ForProcessRewardModel``        label at ``<extra_0>`` after each step
-``math-shepherd``          Mistral and the name                  ``+`` against ``-`` at the tag after each step
-``rlhflow``                Llama and the name                    ``+`` against ``-`` as the assistant's answer to a step
-``skywork``                ``Qwen2ForPrmModel``                  value at the line feed after each step
-``sequence-classification`` ``...ForSequenceClassification``     label or reward of problem and answer so far
-``judge``                  only ``family="judge"``               Yes against No, asked about the answer so far
-========================== ===================================== ======================================================
+=========================== ================================ =======================================================
+family                      recognised by                    score
+=========================== ================================ =======================================================
+``token-classification``    ``...ForTokenClassification``    label at the separator after each step (TRL)
+``qwen-math-prm``           ``Qwen2ForProcessRewardModel``   label at ``<extra_0>`` after each step
+``math-shepherd``           Mistral and the name             ``+`` against ``-`` at the tag after each step
+``rlhflow``                 Llama and the name               ``+`` against ``-`` as the assistant's answer to a step
+``skywork``                 ``Qwen2ForPrmModel``             value at the line feed after each step
+``sequence-classification`` ``...ForSequenceClassification`` label or reward of problem and answer so far
+``judge``                   only ``family="judge"``          Yes against No, asked about the answer so far
+=========================== ================================ =======================================================
 
 No remote code is run for any of them. Heads are applied in float32, whatever the model runs in.
 

@@ -29,6 +29,8 @@ def test_scores_are_those_of_the_model_card(family, model, tokenizer, reading):
     model, tokenizer = model(), tokenizer()
     reward_model = family(model, tokenizer)
     assert reward_model.incremental
+    if hasattr(reward_model, "_tokens_of"):
+        assert reward_model._tokens_of.by_pieces, "a step is tokenised once"
     for histories, logits in walk(reward_model.start(PROBLEMS, 2)):
         assert logits.dtype == torch.float32
         with torch.no_grad():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification, Gemma2Config, Gemma2ForCausalLM, LlamaForTokenClassification
 
 from ppl_scaling.backends import FiniteLanguageModel, FiniteRewardModel, TransformersRewardModel, load_reward_model
@@ -211,6 +212,31 @@ def test_labels_are_one_or_two_and_one_of_them_is_right():
         model = llama(kind, num_labels=2)
         one, other = (family(model, llama3_tokenizer(), right_label=label).start(["x"], 1).score(["y"]) for label in (0, 1))
         torch.testing.assert_close(one, -other)
+
+
+def test_a_classifier_without_a_chat_template_reads_a_plain_text():
+    from transformers import LlamaForSequenceClassification
+
+    model = llama(LlamaForSequenceClassification, num_labels=1)
+    bare = type(llama3_tokenizer())(tokenizer_object=llama3_tokenizer().backend_tokenizer)
+    session = SequenceClassificationRewardModel(model, bare).start(["What is 12?"], 1)
+    session.score(["1 + 2\n"])
+    with torch.no_grad():
+        expected = model(bare("What is 12?\n1 + 2\n = 3", return_tensors="pt")["input_ids"]).logits
+    assert float(session.score([" = 3\n"])) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_a_head_that_is_not_needed_is_left_out_and_one_that_is_missing_is_an_error(tmp_path):
+    qwen_prm().save_pretrained(tmp_path)
+    qwen_tokenizer().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["lm_head.weight"] = torch.zeros(4, 4)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert load_reward_model(tmp_path, device="cpu").family == "qwen-math-prm"
+    del weights["score.2.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BackendError, match=r"has no weights for score\.2\.weight"):
+        load_reward_model(tmp_path, device="cpu")
 
 
 def test_text_that_ends_with_padding_is_scored_where_the_classifier_does():
