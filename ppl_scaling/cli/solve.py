@@ -69,6 +69,10 @@ def solve(
     choice: Annotated[str, typer.Option(help="Final answer: mode, best_score or sample.")] = "mode",
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same result.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: a GPU if there is one.")] = None,
+    prm_device: Annotated[str | None, typer.Option(help="Where the reward model runs. Default: --device.")] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Most particles that pass through the language model at once. Default: all that fit.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16. Default: the checkpoint's.")] = None,
     device_map: Annotated[
         str | None, typer.Option(help="auto: spread the language model over all GPUs, in place of --device.")
@@ -117,10 +121,15 @@ def solve(
         dtype=dtype,
         device_map=device_map,
         trust_remote_code=trust_remote_code,
+        micro_batch=micro_batch,
         **writing,
     )
     reward_model = load_reward_model(
-        prm or str(REWARD_MODEL_PATH), family=prm_family, aggregation=aggregation, device=device, dtype=dtype
+        prm or str(REWARD_MODEL_PATH),
+        family=prm_family,
+        aggregation=aggregation,
+        device=prm_device or device,
+        dtype=dtype,
     )
     likelihoods[None] = likelihoods["twist" if reward_model.scores_prefixes else "bernoulli"]
     program = LanguageModelStateSpace(language_model, reward_model, likelihoods[likelihood], **sampling)
