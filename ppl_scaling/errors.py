@@ -87,7 +87,7 @@ class MemoryExhaustedError(PPLScalingError):
 
     def __init__(self, num_tokens: int) -> None:
         super().__init__(
-            f"out of memory with a micro-batch of a single row of {num_tokens} tokens. Use a smaller dtype (bfloat16), fewer "
-            "particles, a smaller max_tokens, or device_map to spread the model over several devices."
+            f"out of memory with a micro-batch of a single row of {num_tokens} tokens. Use a smaller dtype (bfloat16), "
+            "fewer particles, a smaller max_tokens, or device_map to spread the model over several devices."
         )
         self.num_tokens = num_tokens

@@ -17,7 +17,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 __all__ = ["CacheLayers", "is_out_of_memory"]
 
-_COLUMNS = 64  # the cache grows by at least this many columns at a time
+_COLUMNS = 16  # the cache grows by at least this many columns at a time, and by a sixteenth of what it has
 _COMPACTION = 0.8  # a gather that leaves less than this share of the memory in use makes a smaller copy
 
 
@@ -119,7 +119,7 @@ class CacheLayers:
         """Have room for ``columns`` columns, and for some more to come."""
         if columns <= self.columns:
             return
-        extra = _round_up(columns + columns // 16) - self.columns
+        extra = _with_slack(columns) - self.columns
         self.columns += extra
         self._change(lambda part: pad(part, (0, 0, 0, extra)))
 
@@ -130,7 +130,7 @@ class CacheLayers:
 
     def gather(self, places: Tensor, used: int) -> None:
         """Become the rows at ``places``, in that order, with room for little more than ``used`` columns."""
-        self.num_rows, self.columns = len(places), _round_up(used + 1)
+        self.num_rows, self.columns = len(places), _with_slack(used)
 
         def compact(part: Tensor) -> Tensor:
             moved = part.new_zeros(len(places), part.shape[1], self.columns, part.shape[3])
@@ -141,7 +141,7 @@ class CacheLayers:
 
     def wastes(self, num_rows: int, used: int) -> bool:
         """Whether ``num_rows`` rows of ``used`` columns would leave much of the storage unused."""
-        return num_rows * _round_up(used + 1) < _COMPACTION * self.num_rows * self.columns
+        return num_rows * _with_slack(used) < _COMPACTION * self.num_rows * self.columns
 
     def guard(self, attempt: Callable[[], None]) -> None:
         """Run what may find the device full; if it does, go on in main memory."""
@@ -168,5 +168,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _round_up(columns: int) -> int:
-    return -(-columns // _COLUMNS) * _COLUMNS
+def _with_slack(columns: int) -> int:
+    return (columns + columns // 16) // _COLUMNS * _COLUMNS + _COLUMNS
