@@ -52,7 +52,7 @@ class StandIn:
         return len(mask)
 
     def largest(self, numbers):
-        return 20
+        return 5
 
     def positions(self, mask):
         return torch.arange(len(mask), device=mask.device)
