@@ -3,7 +3,8 @@
 from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.enumeration import ExactPosterior, ExactTrajectory, enumerate_posterior
 from ppl_scaling.inference.genealogy import Genealogy
-from ppl_scaling.inference.particle_filter import ParticleFilter, Progress
+from ppl_scaling.inference.method import Method, Progress
+from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.records import StepRecord
 from ppl_scaling.inference.resampling import (
     RESAMPLING_SCHEMES,
@@ -14,7 +15,7 @@ from ppl_scaling.inference.resampling import (
     stratified,
     systematic,
 )
-from ppl_scaling.inference.results import ParticleFilterResult, Trajectory
+from ppl_scaling.inference.results import ParticleFilterResult, Result, Trajectory
 from ppl_scaling.inference.smc_filter import ParticleState, SMCFilter
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "ExactPosterior",
     "ExactTrajectory",
     "Genealogy",
+    "Method",
     "ParticleFilter",
     "ParticleFilterResult",
     "ParticleState",
     "Progress",
+    "Result",
     "SMCFilter",
     "StepRecord",
     "Trajectory",

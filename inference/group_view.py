@@ -60,6 +60,16 @@ class GroupView:
         """Length of each particle's step ``t``, 0 where it was not active."""
         return self._sessions.num_tokens[t][self.slots(t)]
 
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens drawn, those of particles that did not survive included."""
+        return sum(sum(self.num_tokens(t)) for t in range(1, len(self.records)))
+
+    @property
+    def num_blocks(self) -> int:
+        """Reasoning steps drawn, those of particles that did not survive included."""
+        return sum(length > 0 for t in range(1, len(self.records)) for length in self.num_tokens(t))
+
     def latents(self) -> dict[str, NDArray[Any]]:
         """Sites other than blocks and scores, followed along the lineages."""
         lineages = self.genealogy.lineages()

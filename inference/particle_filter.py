@@ -13,51 +13,26 @@ without the evidence).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ppl_scaling import host
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import answer_posterior
 from ppl_scaling.inference.group_view import GroupView
+from ppl_scaling.inference.method import Method, OnStep, Progress, drive, name_of
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
-from ppl_scaling.inference.results import CHOICES, ParticleFilterResult, choose_answer
+from ppl_scaling.inference.results import ParticleFilterResult, Result, choose_answer
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.likelihoods import Likelihood
 from ppl_scaling.models.sessions import ParticleSessions
-from ppl_scaling.seeding import fresh_seed, seeded
-from ppl_scaling.tasks.answers import MathAnswers
 
 __all__ = ["ParticleFilter", "Progress"]
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How a run stands after a step; what ``on_step`` is called with.
-
-    Attributes
-    ----------
-    t : int
-    num_active : int
-        Particles that go on, in all groups.
-    ess : tuple of float
-        Effective sample size of each group in the batch.
-    resampled : tuple of bool
-        Whether each of them was resampled at the beginning of the step.
-    """
-
-    t: int
-    num_active: int
-    ess: tuple[float, ...]
-    resampled: tuple[bool, ...]
-
-
-class ParticleFilter:
+class ParticleFilter(Method):
     r"""Sequential Monte Carlo for a language-model state space.
 
     Parameters
@@ -93,6 +68,8 @@ class ParticleFilter:
     True
     """
 
+    method: ClassVar[str] = "particle filter"
+
     def __init__(
         self,
         model: Any,
@@ -104,73 +81,31 @@ class ParticleFilter:
         choice: str = "mode",
         answer_format: AnswerFormat | None = None,
     ) -> None:
-        if choice not in CHOICES:
-            raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {choice!r}")
-        self.model = model
+        super().__init__(model, choice=choice, answer_format=answer_format)
         self.proposal = proposal
         self.num_particles = num_particles
         likelihood: Likelihood | None = getattr(model, "likelihood", None)
         recommended = Likelihood.ess_threshold if likelihood is None else likelihood.ess_threshold
         self.ess_threshold = recommended if ess_threshold is None else ess_threshold
         self.resampling = resampling
-        self.choice = choice
-        self.answer_format: AnswerFormat = MathAnswers() if answer_format is None else answer_format
         self._filter(1)  # bad settings are reported here, not at the first run
 
-    def run(
-        self, problem: str, *, seed: int | None = None, on_step: Callable[[Progress], None] | None = None
-    ) -> ParticleFilterResult:
-        """Infer the answer of one problem.
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Settings of model and method, for the record of a result."""
+        return {
+            **super().configuration,
+            "proposal": name_of(self.proposal),
+            "num_particles": self.num_particles,
+            "ess_threshold": self.ess_threshold,
+            "resampling": getattr(self.resampling, "__name__", repr(self.resampling)),
+        }
 
-        Parameters
-        ----------
-        problem : str
-        seed : int, optional
-            Default: drawn from torch's global generator, and named in the result.
-        on_step : callable, optional
-            Called after every step.
-
-        Raises
-        ------
-        ValueError
-            If the problem is empty or too long for a model.
-        PPLScalingError
-            If the run fails: all weights zero, a score that is no number.
-        """
-        outcome = self.run_batch([problem], seed=seed, on_step=on_step)[0]
-        if isinstance(outcome, PPLScalingError):
-            raise outcome
-        return outcome
-
-    def run_batch(
-        self, problems: Sequence[str], *, seed: int | None = None, on_step: Callable[[Progress], None] | None = None
-    ) -> list[ParticleFilterResult | PPLScalingError]:
-        """Infer the answers of several problems in one batch, each with a group of particles of its own.
-
-        A problem may appear several times: those are replicates.
-
-        Returns
-        -------
-        list of ParticleFilterResult or PPLScalingError
-            In the order of the problems. A group whose weights are all zero fails alone, and has its error here.
-        """
-        if isinstance(problems, str):
-            raise TypeError("expected a sequence of problems, got one string; use run, or put it in a list")
-        if not problems:
-            return []
-        seed = fresh_seed() if seed is None else seed
+    def _infer(self, problems: Sequence[str], seed: int, on_step: OnStep | None) -> list[Result | PPLScalingError]:
         smc = self._filter(len(problems))
-        started = time.perf_counter()
-        with seeded(seed):
-            smc.init(problems)
-            try:
-                self._loop(smc, on_step)
-            except PPLScalingError:
-                if len(smc.failures) < len(problems):
-                    raise
-        seconds = time.perf_counter() - started
+        drive(smc, problems, self.model.max_steps, on_step)
         return [
-            smc.failures[group] if group in smc.failures else self._result(smc, group, problem, seconds, seed)
+            smc.failures[group] if group in smc.failures else self._result(smc, group, problem, seed)
             for group, problem in enumerate(problems)
         ]
 
@@ -184,24 +119,7 @@ class ParticleFilter:
             resampling=self.resampling,
         )
 
-    def _loop(self, smc: SMCFilter, on_step: Callable[[Progress], None] | None) -> None:
-        for t in range(1, self.model.max_steps + 1):
-            smc.step(t)
-            record = smc.history[-1]
-            ended = smc.state.ended()
-            if ended is None:
-                raise TypeError("expected the model to keep 'finished' and 'truncated' in its state, got neither")
-            if on_step is not None:
-                on_step(
-                    Progress(t, host.count(~ended), tuple(host.as_list(record.ess)), tuple(host.as_list(record.resampled)))
-                )
-            done = ended.view(len(smc.groups), self.num_particles).all(-1)
-            if host.is_true(done.all()):
-                return
-            if host.is_true(done.any()):
-                smc.retire(done)
-
-    def _result(self, smc: SMCFilter, group: int, problem: str, seconds: float, seed: int) -> ParticleFilterResult:
+    def _result(self, smc: SMCFilter, group: int, problem: str, seed: int) -> ParticleFilterResult:
         sessions: ParticleSessions = smc.state.sessions["particles"]
         records = [record for record in smc.history if group in record.groups]
         view = GroupView(records, sessions, group, self.num_particles)
@@ -211,7 +129,7 @@ class ParticleFilter:
         answers = answer_posterior([one.answer for one in trajectories], weights, view.genealogy, self.answer_format)
         return ParticleFilterResult(
             problem=problem,
-            method="particle filter",
+            method=self.method,
             answer=choose_answer(trajectories, answers, self.choice, seed) if answers else None,
             answers=answers,
             no_answer_probability=sum(one.weight for one in trajectories if one.answer is None),
@@ -229,27 +147,11 @@ class ParticleFilter:
             latents=view.latents(),
             num_particles=self.num_particles,
             num_steps=len(view.records) - 1,
-            generated_tokens=sum(sum(view.num_tokens(t)) for t in range(1, len(view.records))),
+            generated_tokens=view.generated_tokens,
             lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
+            prm_calls=0 if sessions.reward is None else view.num_blocks,
             prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
-            seconds=seconds,
+            seconds=0.0,
             seed=seed,
-            configuration=self._configuration(),
+            configuration=self.configuration,
         )
-
-    def _configuration(self) -> dict[str, Any]:
-        return {
-            **getattr(self.model, "configuration", {}),
-            "proposal": _name(self.proposal),
-            "num_particles": self.num_particles,
-            "ess_threshold": self.ess_threshold,
-            "resampling": getattr(self.resampling, "__name__", repr(self.resampling)),
-            "choice": self.choice,
-        }
-
-
-def _name(proposal: Any) -> str | None:
-    """Name a proposal for the record: its ``repr`` if it has one of its own, else its class."""
-    if proposal is None:
-        return None
-    return repr(proposal) if "__repr__" in vars(type(proposal)) else type(proposal).__name__

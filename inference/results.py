@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ppl_scaling.errors import NoAnswerError
 from ppl_scaling.inference.answers import Answer
 
-__all__ = ["CHOICES", "ParticleFilterResult", "Trajectory", "choose_answer"]
+__all__ = ["CHOICES", "ParticleFilterResult", "Result", "Trajectory", "choose_answer"]
 
 CHOICES = ("mode", "best_score", "sample")
 """Ways to settle on one answer; see ``ParticleFilterResult.choose``."""
@@ -55,44 +55,30 @@ class Trajectory:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ParticleFilterResult:
-    """Posterior of one group of N particles after T steps.
+class Result:
+    """What every method returns for a problem.
 
     Attributes
     ----------
     problem : str
     method : str
     answer : str or None
-        The chosen answer; None if no particle has one.
+        The chosen answer; None if there is none.
     answers : tuple of Answer
-        Posterior over answers, most probable first. With ``no_answer_probability`` it sums to 1.
+        Weight of each answer, largest first: for particle methods the posterior, for a baseline its shares of the vote.
+        With ``no_answer_probability`` they sum to 1.
     no_answer_probability : float
-        Weight of truncated particles and of those whose text has no answer.
-    log_evidence : float
-        Estimate of the logarithm of the probability of all observations.
-    log_evidence_standard_error : float
-        Monte-Carlo standard error from the genealogy; NaN if it can't tell.
-    log_weights, weights : float array, shape (N,)
-        Final log-weights since the last resampling, and normalised weights.
-    ess : float array, shape (T,)
-        Effective sample size after each step, before any resampling.
-    ancestors : int array, shape (T, N)
-        Particle of the step before that each particle continues.
-    resampled : bool array, shape (T,)
-        Whether the group was resampled at the beginning of the step.
-    trajectories : tuple of Trajectory, length N
-    scores : float array, shape (N,)
-        Final scores.
-    finished, truncated : bool array, shape (N,)
-    latents : mapping of str to array, each of shape (N, ...)
-        Latent sites other than token blocks, along each particle's own history.
-    num_particles, num_steps : int
+        Weight of truncated trajectories and of those whose text has no answer.
+    trajectories : tuple of Trajectory
+        What was written and is weighed at the end.
     generated_tokens : int
-        Tokens drawn, those of particles that did not survive included.
+        Tokens drawn, those of trajectories that were dropped on the way included.
     lm_tokens_forwarded, prm_tokens_forwarded : int
         Tokens that passed through each model.
+    prm_calls : int
+        Steps that the reward model scored.
     seconds : float
-        Wall-clock time of the whole batch that the group was part of.
+        Wall-clock time of the whole batch that the problem was part of.
     seed : int
     configuration : mapping
         Settings of the run.
@@ -103,34 +89,20 @@ class ParticleFilterResult:
     answer: str | None
     answers: tuple[Answer, ...]
     no_answer_probability: float
-    log_evidence: float
-    log_evidence_standard_error: float
-    log_weights: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    ess: NDArray[np.float64]
-    ancestors: NDArray[np.int64]
-    resampled: NDArray[np.bool_]
     trajectories: tuple[Trajectory, ...]
-    scores: NDArray[np.float64]
-    finished: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    latents: Mapping[str, NDArray[Any]]
-    num_particles: int
-    num_steps: int
     generated_tokens: int
     lm_tokens_forwarded: int
     prm_tokens_forwarded: int
+    prm_calls: int
     seconds: float
     seed: int
     configuration: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        leading = self.answers[0] if self.answers else None
-        belief = f" with probability {leading.probability:.3f}" if leading else ""
-        return (
-            f"{type(self).__name__}(answer={self.answer!r}, mode={leading.answer if leading else None!r}{belief}, "
-            f"log_evidence={self.log_evidence:.3f}, num_particles={self.num_particles}, num_steps={self.num_steps})"
-        )
+        return f"{type(self).__name__}(answer={self.answer!r}, {self._summary()})"
+
+    def _summary(self) -> str:
+        return f"method={self.method!r}, {len(self.trajectories)} trajectories, generated_tokens={self.generated_tokens}"
 
     def choose(self, how: str = "mode", *, seed: int = 0) -> str:
         """Settle on one answer.
@@ -165,25 +137,17 @@ class ParticleFilterResult:
             "method": self.method,
             "answer": self.answer,
             "answers": [
-                {
-                    "answer": one.answer,
-                    "probability": one.probability,
-                    "standard_error": _finite(one.standard_error),
-                }
+                {"answer": one.answer, "probability": one.probability, "standard_error": _finite(one.standard_error)}
                 for one in self.answers
             ],
             "no_answer_probability": self.no_answer_probability,
-            "log_evidence": _finite(self.log_evidence),
-            "log_evidence_standard_error": _finite(self.log_evidence_standard_error),
-            "ess": self.ess.tolist(),
-            "resampled": self.resampled.tolist(),
-            "num_particles": self.num_particles,
-            "num_steps": self.num_steps,
-            "finished": int(self.finished.sum()),
-            "truncated": int(self.truncated.sum()),
+            **self._details(),
+            "finished": sum(one.finished for one in self.trajectories),
+            "truncated": sum(one.truncated for one in self.trajectories),
             "generated_tokens": self.generated_tokens,
             "lm_tokens_forwarded": self.lm_tokens_forwarded,
             "prm_tokens_forwarded": self.prm_tokens_forwarded,
+            "prm_calls": self.prm_calls,
             "seconds": self.seconds,
             "seed": self.seed,
             "configuration": dict(self.configuration),
@@ -200,6 +164,69 @@ class ParticleFilterResult:
                 }
                 for one in self.trajectories
             ],
+        }
+
+    def _details(self) -> dict[str, Any]:
+        """Return what a kind of result adds to :meth:`to_dict`."""
+        return {}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ParticleFilterResult(Result):
+    """Posterior of one group of N particles after T steps.
+
+    Attributes
+    ----------
+    log_evidence : float
+        Estimate of the logarithm of the probability of all observations.
+    log_evidence_standard_error : float
+        Monte-Carlo standard error from the genealogy; NaN if it can't tell.
+    log_weights, weights : float array, shape (N,)
+        Final log-weights since the last resampling, and normalised weights.
+    ess : float array, shape (T,)
+        Effective sample size after each step, before any resampling.
+    ancestors : int array, shape (T, N)
+        Particle of the step before that each particle continues.
+    resampled : bool array, shape (T,)
+        Whether the group was resampled at the beginning of the step.
+    scores : float array, shape (N,)
+        Final scores.
+    finished, truncated : bool array, shape (N,)
+    latents : mapping of str to array, each of shape (N, ...)
+        Latent sites other than token blocks, along each particle's own history.
+    num_particles, num_steps : int
+    """
+
+    log_evidence: float
+    log_evidence_standard_error: float
+    log_weights: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    ess: NDArray[np.float64]
+    ancestors: NDArray[np.int64]
+    resampled: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    finished: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    latents: Mapping[str, NDArray[Any]]
+    num_particles: int
+    num_steps: int
+
+    def _summary(self) -> str:
+        leading = self.answers[0] if self.answers else None
+        belief = f" with probability {leading.probability:.3f}" if leading else ""
+        return (
+            f"mode={leading.answer if leading else None!r}{belief}, log_evidence={self.log_evidence:.3f}, "
+            f"num_particles={self.num_particles}, num_steps={self.num_steps}"
+        )
+
+    def _details(self) -> dict[str, Any]:
+        return {
+            "log_evidence": _finite(self.log_evidence),
+            "log_evidence_standard_error": _finite(self.log_evidence_standard_error),
+            "ess": self.ess.tolist(),
+            "resampled": self.resampled.tolist(),
+            "num_particles": self.num_particles,
+            "num_steps": self.num_steps,
         }
 
 

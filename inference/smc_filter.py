@@ -209,13 +209,29 @@ class SMCFilter(PyroSMCFilter):
         self.failures: dict[int, AllWeightsZeroError] = {}
         self._log_evidence_before = torch.zeros(self.num_groups, dtype=torch.float64)
 
+    def choose_ancestors(self) -> tuple[Tensor, Tensor]:
+        """Say which particles go on; the place for other rules than resampling by effective sample size.
+
+        The weights of groups that are resampled start again from zero, and their mean goes into the evidence.
+
+        Returns
+        -------
+        ancestors : Tensor, shape (G, N)
+            The particle that each one continues, as a position within its group.
+        resampled : Tensor, shape (G,), bool
+            Which groups are resampled; the others keep their particles, whatever ``ancestors`` says.
+        """
+        resampled = ess(self.log_weights) < self.ess_threshold * self.group_size
+        if not host.is_true(resampled.any()):
+            return torch.zeros_like(self.log_weights, dtype=torch.long), resampled
+        return self.resampling(normalize(self.log_weights)), resampled
+
     def _resample(self) -> tuple[Tensor, Tensor]:
+        drawn, resampled = self.choose_ancestors()
         log_weights = self.log_weights
-        resampled = ess(log_weights) < self.ess_threshold * self.group_size
         identity = torch.arange(self.group_size, device=log_weights.device).expand_as(log_weights)
         if not host.is_true(resampled.any()):
             return identity, resampled
-        drawn = self.resampling(normalize(log_weights))
         ancestors = torch.where(resampled[:, None], drawn, identity)
         self._log_evidence_before = self._log_evidence_before + torch.where(
             resampled, log_mean_exp(log_weights), torch.zeros_like(self._log_evidence_before)

@@ -46,7 +46,8 @@ class StandIn:
         self.tokens_drawn = 0
 
     def is_true(self, condition):
-        return asker() in {"_resample", "_is_current", "log_prob", "agrees_with", "is_untempered", "is_causal"}
+        askers = {"_resample", "choose_ancestors", "_is_current", "log_prob", "agrees_with", "is_untempered", "is_causal"}
+        return asker() in askers
 
     def count(self, mask):
         return len(mask)

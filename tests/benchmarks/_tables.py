@@ -53,10 +53,12 @@ def growth(times, memory):
     _row(table, *figures, f"{times['longest_over_shortest']:.2f}", f"{times['late_over_early_steps']:.2f}")
     console.print(table)
     title = "peak memory above the weights / size of the caches"
-    table = _table(title, "particles", "columns", "caches MiB", "peak MiB", "ratio", "measured by")
-    mebibytes = [sum(memory["cache_bytes"].values()) / 2**20, (memory["peak_bytes"] - memory["before_bytes"]) / 2**20]
-    sizes = [f"{size:.0f}" for size in mebibytes]
-    _row(table, memory["particles"], memory["columns"]["lm"], *sizes, f"{memory['ratio']:.2f}", memory["measured_by"])
+    table = _table(title, "particles", "columns", "caches MiB", "peak MiB", "ratio", "measured by", "allocator")
+    for one in memory:
+        mebibytes = [sum(one["cache_bytes"].values()) / 2**20, (one["peak_bytes"] - one["before_bytes"]) / 2**20]
+        sizes = [f"{size:.0f}" for size in mebibytes]
+        how = one["measured_by"], one["allocator"]
+        _row(table, one["particles"], one["columns"]["lm"], *sizes, f"{one['ratio']:.2f}", *how)
     console.print(table)
 
 
