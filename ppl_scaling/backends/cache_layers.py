@@ -1,7 +1,10 @@
 """Storage of keys and values: rows of their own length, moved about as particles are resampled.
 
-Knows transformers' interface of a cache layer, and nothing of models, masks or tokens. If the device of a model has no room
-for the cache, the cache goes on in main memory, and each forward pass fetches the rows it works on.
+The parts of a cache (keys and values of each layer) lie together in slabs, of which each is one block of memory: few blocks
+are moved, and the system gets those back that are given up. If the device of a model has no room for the cache, it goes on
+in main memory, and each forward pass fetches the rows it works on.
+
+Knows transformers' interface of a cache layer, and nothing of models, masks or tokens.
 """
 
 from __future__ import annotations
@@ -12,13 +15,27 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 __all__ = ["CacheLayers", "is_out_of_memory"]
 
 _COLUMNS = 16  # the cache grows by at least this many columns at a time, and by a sixteenth of what it has
 _COMPACTION = 0.8  # a gather that leaves less than this share of the memory in use makes a smaller copy
+_SLAB_BYTES = 64 * 2**20  # larger than what allocators keep to themselves, small beside a cache that matters
+
+
+class _Slab:
+    """Parts of equal shape in one tensor, shape (parts, rows, heads, columns, head size)."""
+
+    def __init__(self, tensor: Tensor, members: list[tuple[_Layer, str]]) -> None:
+        self.members = members
+        self.put(tensor)
+
+    def put(self, tensor: Tensor) -> None:
+        """Let the layers see their parts of ``tensor``."""
+        self.tensor = tensor
+        for part, (layer, name) in zip(tensor, self.members, strict=True):
+            setattr(layer, name, part)
 
 
 class _Layer(CacheLayerMixin):
@@ -31,16 +48,14 @@ class _Layer(CacheLayerMixin):
         self._layers = layers
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, columns = self._layers.num_rows, self._layers.columns
-        place = torch.device("cpu") if self._layers.in_main_memory else key_states.device
-        self.keys = key_states.new_zeros(rows, key_states.shape[1], columns, key_states.shape[3], device=place)
-        self.values = value_states.new_zeros(rows, value_states.shape[1], columns, value_states.shape[3], device=place)
+        self._layers.allocate(self, "keys", key_states)
+        self._layers.allocate(self, "values", value_states)
         self.dtype, self.device = key_states.dtype, key_states.device
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
-            self._layers.guard(partial(self.lazy_initialization, key_states, value_states))
+            self.lazy_initialization(key_states, value_states)
         assert self.keys is not None and self.values is not None
         places, positions = self._layers.places, self._layers.positions.to(self.keys.device)
         rows = torch.arange(places.start, places.stop, device=self.keys.device)[:, None]
@@ -52,23 +67,6 @@ class _Layer(CacheLayerMixin):
             self.keys[places, :, :span].to(key_states.device),
             self.values[places, :, :span].to(key_states.device),
         )
-
-    def change(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Replace keys and values by what ``change`` makes of each; both or none."""
-        if self.is_initialized:
-            self.keys, self.values = change(self.keys), change(self.values)
-
-    def overwrite(self, targets: Tensor, sources: Tensor, used: int) -> None:
-        """Copy rows over others, in place; everything is read before anything is written."""
-        if self.is_initialized:
-            assert self.keys is not None and self.values is not None
-            targets, sources = targets.to(self.keys.device), sources.to(self.keys.device)
-            read = self.keys[sources, :, :used], self.values[sources, :, :used]
-            self.keys[targets, :, :used], self.values[targets, :, :used] = read
-
-    def to_main_memory(self) -> None:
-        """Give the device's memory back."""
-        self.change(Tensor.cpu)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._layers.span, 0
@@ -106,44 +104,77 @@ class CacheLayers:
         self.positions = torch.zeros(0, 0, dtype=torch.long)
         self.span = 0
         self.in_main_memory = False
-        self._layers = [_Layer(self) for _ in range(num_layers)]
-        self.cache = Cache(layers=self._layers)
+        self.cache = Cache(layers=[_Layer(self) for _ in range(num_layers)])
+        self._slabs: list[_Slab] = []
 
     @property
     def num_bytes(self) -> int:
         """Memory that the cache holds."""
-        parts = [part for layer in self._layers for part in (layer.keys, layer.values) if part is not None]
-        return sum(part.numel() * part.element_size() for part in parts)
+        return sum(slab.tensor.numel() * slab.tensor.element_size() for slab in self._slabs)
+
+    def allocate(self, layer: _Layer, name: str, states: Tensor) -> None:
+        """Make room for a part of a layer that is like ``states``, shape (n, heads, q, head size)."""
+
+        def attempt() -> None:
+            shape = (1, self.num_rows, states.shape[1], self.columns, states.shape[3])
+            self._slabs.append(_Slab(states.new_zeros(shape, device=self._place_for(states)), [(layer, name)]))
+
+        self._guard(attempt)
 
     def grow(self, columns: int) -> None:
         """Have room for ``columns`` columns, and for some more to come."""
-        if columns <= self.columns:
-            return
-        extra = _with_slack(columns) - self.columns
-        self.columns += extra
-        self._change(lambda part: pad(part, (0, 0, 0, extra)))
-
-    def overwrite(self, targets: Tensor, sources: Tensor, used: int) -> None:
-        """Let the rows at ``targets`` become those at ``sources``, in place, as far as ``used`` columns."""
-        for layer in self._layers:
-            self.guard(partial(layer.overwrite, targets, sources, used))
+        if columns > self.columns:
+            used, self.columns = self.columns, _with_slack(columns)
+            self._rebuild(used, None)
 
     def gather(self, places: Tensor, used: int) -> None:
         """Become the rows at ``places``, in that order, with room for little more than ``used`` columns."""
         self.num_rows, self.columns = len(places), _with_slack(used)
+        self._rebuild(used, places)
 
-        def compact(part: Tensor) -> Tensor:
-            moved = part.new_zeros(len(places), part.shape[1], self.columns, part.shape[3])
-            moved[:, :, :used] = part[places.to(part.device), :, :used]
-            return moved
+    def overwrite(self, targets: Tensor, sources: Tensor, used: int) -> None:
+        """Let the rows at ``targets`` become those at ``sources``, in place, as far as ``used`` columns."""
 
-        self._change(compact)
+        def attempt(slab: _Slab) -> None:
+            parts = slab.tensor
+            # What is on the right is read before anything is written.
+            parts[:, targets.to(parts.device), :, :used] = parts[:, sources.to(parts.device), :, :used]
+
+        for slab in self._slabs:
+            self._guard(partial(attempt, slab))
 
     def wastes(self, num_rows: int, used: int) -> bool:
         """Whether ``num_rows`` rows of ``used`` columns would leave much of the storage unused."""
         return num_rows * _with_slack(used) < _COMPACTION * self.num_rows * self.columns
 
-    def guard(self, attempt: Callable[[], None]) -> None:
+    def _rebuild(self, used: int, places: Tensor | None) -> None:
+        """Copy ``used`` columns of the rows at ``places`` (or all) into slabs of the present size, and drop the old ones."""
+        parts = [(part, member) for slab in self._slabs for part, member in zip(slab.tensor, slab.members, strict=True)]
+        self._slabs = []
+        parts.reverse()
+        while parts:
+            # An old slab is given up as soon as the last of its parts has been copied.
+            first = parts[-1][0]
+            size = self.num_rows * first.shape[1] * self.columns * first.shape[3] * first.element_size()
+            batch = [parts.pop()]
+            while parts and _alike(parts[-1][0], first) and (len(batch) + 1) * size <= _SLAB_BYTES:
+                batch.append(parts.pop())
+            self._guard(partial(self._copy, batch, used, places))
+
+    def _copy(self, batch: list[tuple[Tensor, tuple[_Layer, str]]], used: int, places: Tensor | None) -> None:
+        first = batch[0][0]
+        shape = (len(batch), self.num_rows, first.shape[1], self.columns, first.shape[3])
+        slab = first.new_empty(shape, device=self._place_for(first))
+        slab[:, :, :, used:] = 0  # what is masked must be a number all the same
+        for target, (source, _) in zip(slab, batch, strict=True):
+            rows = source if places is None else source[places.to(source.device), :, :used]
+            target[:, :, :used] = rows[:, :, :used]
+        self._slabs.append(_Slab(slab, [member for _, member in batch]))
+
+    def _place_for(self, like: Tensor) -> torch.device:
+        return torch.device("cpu") if self.in_main_memory else like.device
+
+    def _guard(self, attempt: Callable[[], None]) -> None:
         """Run what may find the device full; if it does, go on in main memory."""
         try:
             attempt()
@@ -152,13 +183,9 @@ class CacheLayers:
             if self.in_main_memory or not is_out_of_memory(error):
                 raise
         self.in_main_memory = True
-        for one in self._layers:
-            one.to_main_memory()
+        for slab in self._slabs:
+            slab.put(slab.tensor.cpu())
         attempt()
-
-    def _change(self, change: Callable[[Tensor], Tensor]) -> None:
-        for layer in self._layers:
-            self.guard(partial(layer.change, change))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -166,6 +193,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "not enough memory" in str(error)
     )
+
+
+def _alike(first: Tensor, second: Tensor) -> bool:
+    return (first.shape, first.dtype, first.device) == (second.shape, second.dtype, second.device)
 
 
 def _with_slack(columns: int) -> int:

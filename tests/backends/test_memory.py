@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from ppl_scaling.backends import TransformersLanguageModel
+from ppl_scaling.backends import TransformersLanguageModel, cache_layers
 from ppl_scaling.backends.cache_layers import CacheLayers
 from ppl_scaling.errors import MemoryExhaustedError
 from ppl_scaling.inference import ParticleFilter
@@ -86,7 +86,7 @@ def test_a_cache_that_does_not_fit_goes_on_in_main_memory(make, monkeypatch, met
     expected, _ = texts(make())
     moves = []
     original = getattr(CacheLayers, method)
-    guard = CacheLayers.guard
+    guard = CacheLayers._guard
 
     def full_once(self, attempt):
         if moves and moves[-1] == "next":
@@ -105,7 +105,7 @@ def test_a_cache_that_does_not_fit_goes_on_in_main_memory(make, monkeypatch, met
             moves.append("next")
         return original(self, *args)
 
-    monkeypatch.setattr(CacheLayers, "guard", full_once)
+    monkeypatch.setattr(CacheLayers, "_guard", full_once)
     monkeypatch.setattr(CacheLayers, method, noted)
     assert texts(make())[0] == expected
     assert moves == ["failed"]
@@ -125,3 +125,11 @@ def test_prompts_of_different_lengths_in_micro_batches(make):
 def test_a_micro_batch_below_one_is_refused(make):
     with pytest.raises(ValueError, match="at least one row, got 0"):
         make(micro_batch=0)
+
+
+@pytest.mark.parametrize("slab_bytes", [1, 20_000])
+def test_the_size_of_slabs_changes_nothing(make, monkeypatch, slab_bytes):
+    expected, log_evidence = texts(make())
+    monkeypatch.setattr(cache_layers, "_SLAB_BYTES", slab_bytes)
+    found, again = texts(make())
+    assert found == expected and again == log_evidence
