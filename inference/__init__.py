@@ -5,6 +5,7 @@ from ppl_scaling.inference.enumeration import ExactPosterior, ExactTrajectory, e
 from ppl_scaling.inference.genealogy import Genealogy
 from ppl_scaling.inference.method import Method, Progress
 from ppl_scaling.inference.particle_filter import ParticleFilter
+from ppl_scaling.inference.particle_state import ParticleState
 from ppl_scaling.inference.records import StepRecord
 from ppl_scaling.inference.resampling import (
     RESAMPLING_SCHEMES,
@@ -16,7 +17,7 @@ from ppl_scaling.inference.resampling import (
     systematic,
 )
 from ppl_scaling.inference.results import ParticleFilterResult, Result, Trajectory
-from ppl_scaling.inference.smc_filter import ParticleState, SMCFilter
+from ppl_scaling.inference.smc_filter import SMCFilter
 
 __all__ = [
     "RESAMPLING_SCHEMES",

@@ -58,7 +58,11 @@ class GroupView:
 
     def num_tokens(self, t: int) -> list[int]:
         """Length of each particle's step ``t``, 0 where it was not active."""
-        return self._sessions.num_tokens[t][self.slots(t)]
+        return [len(block) for block in self.token_blocks(t)]
+
+    def token_blocks(self, t: int) -> list[tuple[int, ...]]:
+        """Tokens of each particle's step ``t``, none where it was not active."""
+        return self._sessions.token_blocks[t][self.slots(t)]
 
     @property
     def generated_tokens(self) -> int:
@@ -85,16 +89,15 @@ class GroupView:
         log_weights = self.last("log_weights")
         lineages = self.genealogy.lineages()
         finished, truncated = self.last("finished"), self.last("truncated")
-        lengths = [self.num_tokens(t) for t in range(1, len(self.records))]
+        written = [self.token_blocks(t) for t in range(1, len(self.records))]
         trajectories = []
         for particle in range(self._size):
-            texts, scores, num_tokens = [], [], 0
+            texts, scores, blocks = [], [], []
             for t in range(1, len(self.records)):
                 slot = int(lineages[t, particle])
-                length = lengths[t - 1][slot]
-                if not length:
+                if not written[t - 1][slot]:
                     break
-                num_tokens += length
+                blocks.append(written[t - 1][slot])
                 texts.append(self.texts(t)[slot])
                 if self._sessions.reward is not None:
                     scores.append(float(self.site(t, f"score_{t}")[slot]))
@@ -111,7 +114,8 @@ class GroupView:
                     answer=answer_format.extract(text) if finished[particle] else None,
                     finished=bool(finished[particle]),
                     truncated=bool(truncated[particle]),
-                    num_tokens=num_tokens,
+                    num_tokens=sum(map(len, blocks)),
+                    token_blocks=tuple(blocks),
                 )
             )
         return tuple(trajectories)

@@ -40,6 +40,8 @@ class Trajectory:
     finished, truncated : bool
         Whether it came to an end of its own, or was cut by a limit.
     num_tokens : int
+    token_blocks : tuple of tuple of int
+        Tokens of each step as drawn, with which the trajectory can be replayed.
     """
 
     steps: tuple[str, ...]
@@ -52,6 +54,7 @@ class Trajectory:
     finished: bool
     truncated: bool
     num_tokens: int
+    token_blocks: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

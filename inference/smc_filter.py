@@ -29,64 +29,18 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer.smcfilter import SMCFilter as PyroSMCFilter
-from pyro.infer.smcfilter import SMCState
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.errors import AllWeightsZeroError, ScoreError
+from ppl_scaling.inference.particle_state import ParticleState
 from ppl_scaling.inference.records import StepRecord
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.trace_weights import first_bad_site, increments, killing_site, recorded
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
 
 __all__ = ["ParticleState", "SMCFilter"]
-
-
-class ParticleState(SMCState):
-    """What the program remembers of each particle: tensors whose leading dimension is the particle.
-
-    Particles of one group are neighbours. A tensor without dimensions is spread over all particles, as when
-    ``pyro.condition`` fixes a latent. Two boolean entries have a meaning for the filter: particles for which
-    ``finished`` or ``truncated`` is true are absorbing, and their weights no longer change.
-
-    Attributes
-    ----------
-    group_size : int
-        Particles in each group.
-    sessions : dict
-        For what is no tensor and belongs to the run as a whole. It is neither resampled nor locked.
-    """
-
-    def __init__(self, num_groups: int, group_size: int) -> None:
-        super().__init__(num_groups * group_size)
-        self.group_size = group_size
-        self.sessions: dict[str, Any] = {}
-        self._log_weights = torch.zeros(num_groups * group_size, dtype=torch.float64)
-
-    @property
-    def num_groups(self) -> int:
-        """Groups that are still in the batch."""
-        return self._num_particles // self.group_size
-
-    def __setitem__(self, key: Any, value: Tensor) -> None:
-        if isinstance(value, Tensor) and value.dim() == 0:
-            value = value.expand(self._num_particles)
-        super().__setitem__(key, value)
-
-    def ended(self) -> Tensor | None:
-        """Particles that are finished or truncated, shape (K,), or None if the program has no such entries."""
-        flags = [self[key] for key in ("finished", "truncated") if key in self]
-        for flag in flags:
-            if flag.dtype != torch.bool:
-                raise TypeError(f"expected state['finished'] and state['truncated'] to be bool, got {flag.dtype}")
-        return torch.stack(flags).any(0) if flags else None
-
-    def move(self, index: Tensor) -> None:
-        """Replace every entry by its elements at ``index``, shape (K,)."""
-        self._num_particles = len(index)
-        for key in list(self):
-            super().__setitem__(key, self[key][index])
 
 
 class SMCFilter(PyroSMCFilter):
@@ -148,9 +102,13 @@ class SMCFilter(PyroSMCFilter):
         self.num_groups = num_groups
         self.group_size = num_particles
         self.resampling = resampling
-        self.groups: tuple[int, ...] = ()
         self._log_evidence_before = torch.zeros(num_groups, dtype=torch.float64)
         self._start()
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Groups that are still in the batch."""
+        return self.state.groups
 
     @property
     def log_weights(self) -> Tensor:
@@ -199,12 +157,13 @@ class SMCFilter(PyroSMCFilter):
         slots = torch.arange(self.group_size, device=staying.device) + staying[:, None] * self.group_size
         self._log_evidence_before = self._log_evidence_before[staying]
         self.state._log_weights = self.log_weights[staying].flatten()
-        self.groups = tuple(self.groups[position] for position in host.as_list(staying))
+        self.state.groups = tuple(self.groups[position] for position in host.as_list(staying))
         self.state.move(slots.flatten())
 
     def _start(self) -> None:
         self.state = ParticleState(self.num_groups, self.group_size)
-        self.groups = tuple(range(self.num_groups))
+        # Pyro's are float32 and on the default device; ours move to the model's as soon as it is known.
+        self.state._log_weights = torch.zeros(self.num_groups * self.group_size, dtype=torch.float64)
         self.history: list[StepRecord] = []
         self.failures: dict[int, AllWeightsZeroError] = {}
         self._log_evidence_before = torch.zeros(self.num_groups, dtype=torch.float64)

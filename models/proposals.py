@@ -6,15 +6,18 @@ state and not write it. Weights then carry ``log p - log q``, so the target stay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyro
+import torch
 
+from ppl_scaling.interfaces import PAD
 from ppl_scaling.models.state_space import LanguageModelStateSpace
+from ppl_scaling.models.token_block import TokenBlock
 from ppl_scaling.token_law import check_truncation
 
-__all__ = ["SamplingProposal"]
+__all__ = ["GivenSteps", "SamplingProposal"]
 
 
 class SamplingProposal:
@@ -77,7 +80,57 @@ class SamplingProposal:
     def init(self, state: Any, prompts: Sequence[str]) -> None:
         """Leave the latents of ``init`` to the model's prior."""
 
+    def law(self, state: Any, t: int) -> TokenBlock:
+        """Return what ``x_{t}`` is drawn from."""
+        return self.model.transition(state, t).proposal(self.temperature, self.top_k, self.top_p)
+
     def step(self, state: Any, t: int) -> None:
         """Draw ``x_{t}``."""
-        law = self.model.transition(state, t)
-        pyro.sample(f"x_{t}", law.proposal(self.temperature, self.top_k, self.top_p))
+        pyro.sample(f"x_{t}", self.law(state, t))
+
+
+class GivenSteps:
+    """Takes the steps of some particles from trajectories that are known, and draws all others as another proposal does.
+
+    A taken step weighs as if it had been drawn: with the proposal's probability in the denominator. So a reference
+    trajectory in conditional SMC has the weight of its own prefix, and a trajectory that is replayed up to some step and
+    goes on freely has the weight of a drawn one.
+
+    Parameters
+    ----------
+    model : LanguageModelStateSpace
+    trajectories : mapping of int to mapping of int to sequence of token blocks
+        ``trajectories[group][particle]`` are the steps of that particle, from the first one; after the last of them the
+        particle is free. Groups are those of the beginning of the run, particles positions within their group.
+    proposal : object with a method ``law``, optional
+        Such as :class:`SamplingProposal`; default: the model itself.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModelStateSpace,
+        trajectories: Mapping[int, Mapping[int, Sequence[Sequence[int]]]],
+        proposal: SamplingProposal | None = None,
+    ) -> None:
+        self.model = model
+        self.trajectories = trajectories
+        self.proposal = proposal
+
+    def init(self, state: Any, prompts: Sequence[str]) -> None:
+        """Leave the latents of ``init`` to the model's prior."""
+
+    def step(self, state: Any, t: int) -> None:
+        """Take or draw ``x_{t}``."""
+        law = self.model.transition(state, t) if self.proposal is None else self.proposal.law(state, t)
+        blocks = {
+            position * state.group_size + particle: steps[t - 1]
+            for position, group in enumerate(state.groups)
+            for particle, steps in self.trajectories.get(group, {}).items()
+            if t <= len(steps)
+        }
+        if blocks:
+            given = torch.full((len(law.active), max(map(len, blocks.values()))), PAD)
+            for slot, block in blocks.items():
+                given[slot, : len(block)] = torch.tensor(block)
+            law = law.taking(given.to(law.active.device))
+        pyro.sample(f"x_{t}", law)

@@ -27,8 +27,8 @@ class ParticleSessions:
     ----------
     slots : Tensor, shape (R,)
         The active particle that each row belongs to.
-    texts, num_tokens : dict of int to list
-        Text and length of each step ``t`` for every particle in the batch at that step; empty and 0 where not active.
+    texts, token_blocks : dict of int to list
+        Text and tokens of each step ``t`` for every particle in the batch at that step; empty where not active.
     """
 
     def __init__(self, language: LanguageModelSession, reward: RewardModelSession | None) -> None:
@@ -37,7 +37,7 @@ class ParticleSessions:
         self.slots = torch.arange(language.num_rows, device=language.device)
         self._row_of_slot = self.slots
         self.texts: dict[int, list[str]] = {}
-        self.num_tokens: dict[int, list[int]] = {}
+        self.token_blocks: dict[int, list[tuple[int, ...]]] = {}
         self._t: int | None = None
 
     def follow(self, state: Any, t: int) -> Tensor:
@@ -64,7 +64,6 @@ class ParticleSessions:
 
     def note(self, t: int, step: AcceptedStep, num_particles: int) -> None:
         """Keep what the rows wrote at step ``t`` for the trajectories of the result."""
-        self.texts[t], self.num_tokens[t] = [""] * num_particles, [0] * num_particles
-        written = zip(host.as_list(self.slots), step.texts, host.as_list(step.num_tokens), strict=True)
-        for slot, text, num_tokens in written:
-            self.texts[t][slot], self.num_tokens[t][slot] = text, num_tokens
+        self.texts[t], self.token_blocks[t] = [""] * num_particles, [()] * num_particles
+        for slot, text, tokens in zip(host.as_list(self.slots), step.texts, step.token_blocks, strict=True):
+            self.texts[t][slot], self.token_blocks[t][slot] = text, tokens

@@ -29,13 +29,14 @@ class AcceptedStep:
     ----------
     texts : list of str
         Text of each row's step.
-    num_tokens : Tensor, shape (R,)
+    token_blocks : list of tuple of int
+        Tokens of each row's step.
     finished, truncated : Tensor, shape (R,), bool
         How the rows stand after it.
     """
 
     texts: list[str]
-    num_tokens: Tensor
+    token_blocks: list[tuple[int, ...]]
     finished: Tensor
     truncated: Tensor
 
@@ -57,6 +58,9 @@ class TokenBlock(TorchDistribution):
         How the next token of each of the ``K`` particles is drawn.
     target : TokenBlock, optional
         The law that this one is a proposal for. Its log-probability is computed alongside when this one is sampled.
+    given : Tensor, shape (K, L), optional
+        Blocks that are taken instead of drawn, for the particles whose row does not begin with padding. They have the
+        probability that the law gives them, as if they had been drawn.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -70,6 +74,7 @@ class TokenBlock(TorchDistribution):
         slots: Tensor,
         law: TokenLaw,
         target: TokenBlock | None = None,
+        given: Tensor | None = None,
     ) -> None:
         super().__init__(batch_shape=active.shape, event_shape=torch.Size((1,)), validate_args=False)
         self.session = session
@@ -77,6 +82,7 @@ class TokenBlock(TorchDistribution):
         self.slots = slots
         self.law = law
         self.target = target
+        self.given = given
 
     def proposal(
         self, temperature: float | Tensor | None = None, top_k: int | None = None, top_p: float | None = None
@@ -97,6 +103,18 @@ class TokenBlock(TorchDistribution):
         """
         tempered = self.law.temperature if temperature is None else broadcast_temperature(temperature, self.active)
         return TokenBlock(self.session, self.active, self.slots, TokenLaw(tempered, top_k, top_p), target=self)
+
+    def taking(self, given: Tensor) -> TokenBlock:
+        """Return this law with the blocks of some particles given, shape ``(K, L)``; rows of padding are drawn.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
+        """
+        if given.dim() != 2 or len(given) != len(self.active):
+            raise ValueError(f"expected given blocks of shape ({len(self.active)}, L), got {tuple(given.shape)}")
+        return TokenBlock(self.session, self.active, self.slots, self.law, self.target, given)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TokenBlock:
         """Return ``self``: the particles are the batch.
@@ -123,7 +141,8 @@ class TokenBlock(TorchDistribution):
         if not len(self.slots):
             return torch.full((len(self.active), 1), PAD, dtype=torch.long, device=self.active.device)
         record: Sequence[TokenLaw] = () if self.target is None else (self.target.law.rows(self.slots),)
-        rows = self.session.sample(self.law.rows(self.slots), record)
+        given = None if self.given is None else self.given[self.slots]
+        rows = self.session.sample(self.law.rows(self.slots), record, given)
         block = torch.full((len(self.active), rows.shape[1]), PAD, dtype=torch.long, device=rows.device)
         block[self.slots] = rows
         return block
@@ -148,11 +167,12 @@ class TokenBlock(TorchDistribution):
     def accept(self, value: Tensor, last_step: bool) -> AcceptedStep:
         """Make ``value`` the past of the active particles."""
         if not len(self.slots):
-            return AcceptedStep([], self.slots, self.active[self.slots], self.active[self.slots])
+            return AcceptedStep([], [], self.active[self.slots], self.active[self.slots])
         self.log_prob(value)  # lets a session that has not seen the block (a conditioned site) compute it now
         rows = self._rows(value)
         finished, truncated = self.session.accept(rows, last_step)
-        return AcceptedStep(self.session.decode(rows), (rows != PAD).sum(-1), finished, truncated)
+        blocks = [tuple(token for token in block if token != PAD) for block in host.as_list(rows)]
+        return AcceptedStep(self.session.decode(rows), blocks, finished, truncated)
 
     def _rows(self, value: Tensor) -> Tensor:
         """Blocks of the session's rows, cut to the longest."""

@@ -59,10 +59,11 @@ class LanguageModelSession(Protocol):
     def select(self, rows: Tensor) -> None:
         """Begin a step with the rows ``rows``, shape ``(R,)``, in that order; a row may be repeated or left out."""
 
-    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = ()) -> Tensor:
+    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = (), given: Tensor | None = None) -> Tensor:
         """Draw a token block for each row, every token from ``law``.
 
-        The log-probability of the block is remembered under ``law`` and under each law in ``record``.
+        The log-probability of the block is remembered under ``law`` and under each law in ``record``. A row of ``given``,
+        shape ``(R, L)``, that does not begin with padding is that row's block: it is taken, and nothing is drawn.
         """
 
     def log_prob(self, token_block: Tensor, law: TokenLaw) -> Tensor:

@@ -155,20 +155,25 @@ class FiniteSession:
         self._text, self._group, self._room = self._text[rows], self._group[rows], self._room[rows]
         self._start = self._text  # a block's probability is that after the past, also once the block is accepted
 
-    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = ()) -> Tensor:
-        """Draw a token block for each row. Nothing is remembered: a look-up is cheap."""
+    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = (), given: Tensor | None = None) -> Tensor:
+        """Draw a token block for each row, or take the one that is given. Nothing is remembered: a look-up is cheap."""
+        if given is None:
+            given = torch.full((self.num_rows, 1), PAD)
+        lengths = (given != PAD).sum(-1)
         text, going = self._start, torch.arange(self.num_rows)
-        limit = self._room.clamp(max=self._max_step_tokens)
+        limit = torch.where(lengths > 0, lengths, self._room.clamp(max=self._max_step_tokens))
         columns: list[Tensor] = []
         while len(going):
             tokens, _ = law.rows(going).draw(self._log_probs[text[going]])
+            if len(columns) < given.shape[1]:
+                tokens = torch.where(given[going, len(columns)] == PAD, tokens, given[going, len(columns)])
             column = torch.full((self.num_rows,), PAD)
             column[going] = tokens
             columns.append(column)
             text = text.clone()
             text[going] = self._follow(text[going], tokens)
-            ended = self._ends[tokens] | self._closes[tokens] | (limit[going] <= len(columns))
-            going = going[~ended]
+            ended = (self._ends[tokens] | self._closes[tokens]) & (lengths[going] == 0)
+            going = going[~ended & (limit[going] > len(columns))]
         return torch.stack(columns, dim=1)
 
     def log_prob(self, token_block: Tensor, law: TokenLaw) -> Tensor:

@@ -106,9 +106,9 @@ class TransformersSession:
         self._remembered: list[tuple[TokenLaw, Tensor]] = []
         self._accepted = False
 
-    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = ()) -> Tensor:
-        """Draw a token block for each row."""
-        return self._run([law, *record], forced=None)
+    def sample(self, law: TokenLaw, record: Sequence[TokenLaw] = (), given: Tensor | None = None) -> Tensor:
+        """Draw a token block for each row, or take the one that is given."""
+        return self._run([law, *record], given)
 
     def log_prob(self, token_block: Tensor, law: TokenLaw) -> Tensor:
         """Log-probability of a block, remembered or computed."""
@@ -116,13 +116,13 @@ class TransformersSession:
             for known, log_prob in self._remembered:
                 if known.agrees_with(law):
                     return log_prob
-        self._run([law], forced=token_block)
+        self._run([law], token_block)
         return self._remembered[-1][1]
 
     def accept(self, token_block: Tensor, last_step: bool) -> tuple[Tensor, Tensor]:
         """Append a block to each row; the rows that go on see its last token now, once."""
         if not self._is_current(token_block):
-            self._run([TokenLaw(torch.ones(self.num_rows, device=self.device))], forced=token_block)
+            self._run([TokenLaw(torch.ones(self.num_rows, device=self.device))], token_block)
         blocks = _without_padding(token_block)
         finished = [block[-1] in self._owner.end_tokens for block in blocks]
         truncated = [
@@ -193,22 +193,26 @@ class TransformersSession:
             return False
         return self._current is token_block or host.is_true((self._current == token_block).all())
 
-    def _limits(self, forced: Tensor | None) -> list[int]:
+    def _limits(self, given: list[list[int]]) -> list[int]:
         """How many tokens each row has at most in this step."""
-        if forced is None:
-            return [min(room, self._max_step_tokens) for room in self._room_at_start]
-        limits = [len(block) for block in _without_padding(forced)]
-        if any(length > room for length, room in zip(limits, self._room_at_start, strict=True)):
-            raise ValueError(f"expected a token block that fits into the room left to its row, got {forced.shape[1]} tokens")
+        limits = []
+        for block, room in zip(given, self._room_at_start, strict=True):
+            if len(block) > room:
+                raise ValueError(
+                    f"expected a token block that fits into the room left to its row, which is {room} tokens, "
+                    f"got {len(block)}"
+                )
+            limits.append(len(block) or min(room, self._max_step_tokens))
         return limits
 
-    def _run(self, laws: list[TokenLaw], forced: Tensor | None) -> Tensor:
+    def _run(self, laws: list[TokenLaw], given: Tensor | None) -> Tensor:
         """Walk through one block of every row from the start of the step, sampled or given.
 
         Leaves the last token of each block to :meth:`accept`, and remembers the log-probabilities under all ``laws``;
         sampling uses the first.
         """
-        limits = self._limits(forced)
+        blocks = [[]] * self.num_rows if given is None else _without_padding(given)
+        limits, is_given = self._limits(blocks), [bool(block) for block in blocks]
         lengths_after = self._forward.lengths
         self._forward.rewind(self._start_lengths)
         self._forward.bring_forward([True] * self.num_rows)
@@ -218,30 +222,37 @@ class TransformersSession:
         rows = self._forward.first(self.num_rows)
         logits, laws_of_rows = self._start_logits[rows], [law.rows(rows) for law in laws]
         while True:
-            if forced is None:
-                tokens, taken = laws_of_rows[0].draw(logits)
-                others = [law.log_prob(logits, tokens) for law in laws_of_rows[1:]]
-                log_probs[:, rows] += torch.stack([taken, *others])
-                ended = host.as_list(self._ends[tokens] | tracker.closes(rows, tokens))
-            else:
-                tokens = forced[rows, len(columns)]
-                log_probs[:, rows] += torch.stack([law.log_prob(logits, tokens) for law in laws_of_rows])
+            if given is not None and all(is_given):
+                tokens = given[rows, len(columns)]
+                taken = [law.log_prob(logits, tokens) for law in laws_of_rows]
                 ended = [False] * len(rows)
+            else:
+                tokens, drawn = laws_of_rows[0].draw(logits)
+                taken = [drawn]
+                if given is not None and len(columns) < given.shape[1]:
+                    tokens = torch.where(given[rows, len(columns)] == PAD, tokens, given[rows, len(columns)])
+                    taken = [laws_of_rows[0].log_prob(logits, tokens)]
+                taken += [law.log_prob(logits, tokens) for law in laws_of_rows[1:]]
+                ended = host.as_list(self._ends[tokens] | tracker.closes(rows, tokens))
+            log_probs[:, rows] += torch.stack(taken)
             column = torch.full((self.num_rows,), PAD, dtype=torch.long, device=self.device)
             column[rows] = tokens
             columns.append(column)
-            order = self._forward.order[: len(rows)]
-            going = {row for row, end in zip(order, ended, strict=True) if not end and limits[row] > len(columns)}
+            going = {
+                row
+                for row, end in zip(self._forward.order[: len(rows)], ended, strict=True)
+                if limits[row] > len(columns) and (is_given[row] or not end)
+            }
             if not going:
                 break
             if len(going) < len(rows):
                 rows = self._forward.first(self._forward.bring_forward([row in going for row in range(self.num_rows)]))
                 laws_of_rows = [law.rows(rows) for law in laws]
             logits = self._step(column[rows])
-        block = torch.stack(columns, dim=1) if forced is None else forced
+        block = given if given is not None and all(is_given) else torch.stack(columns, dim=1)
         if self._accepted:  # only a log-probability was wanted: the rows stand where they stood
             self._forward.rewind(lengths_after)
-        same = forced is not None and self._is_current(block)
+        same = given is not None and self._is_current(block)
         self._remembered = (self._remembered if same else []) + list(zip(laws, log_probs, strict=True))
         if not self._accepted:
             self._current = block

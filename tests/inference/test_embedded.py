@@ -61,10 +61,12 @@ def test_every_token_is_forwarded_once(models, guided):
             slots = slice(8 * row, 8 * row + 8)
             had_ended = had_ended[record.ancestors[row]]
             ended = (record.finished | record.truncated)[row]
-            expected_lm += sum(sessions.num_tokens[record.t][slots]) - int((ended & ~had_ended).sum())
+            expected_lm += sum(map(len, sessions.token_blocks[record.t][slots])) - int((ended & ~had_ended).sum())
             expected_prm += sum(
                 len(reward.encode_step(text))
-                for text, length in zip(sessions.texts[record.t][slots], sessions.num_tokens[record.t][slots], strict=True)
+                for text, length in zip(
+                    sessions.texts[record.t][slots], map(len, sessions.token_blocks[record.t][slots]), strict=True
+                )
                 if length
             )
             had_ended = ended
