@@ -146,7 +146,7 @@ def test_a_given_block_that_does_not_fit_is_refused(tiny_lm):
     session = start(tiny_lm, max_step_tokens=4, max_tokens=6)
     session.select(torch.arange(6))
     assert session.log_prob(torch.full((6, 6), 65), TokenLaw(torch.ones(6))).isfinite().all()
-    with pytest.raises(ValueError, match="fits into the room left to its row, got 7 tokens"):
+    with pytest.raises(ValueError, match="fits into the room left to its row, which is 6 tokens, got 7"):
         session.log_prob(torch.full((6, 7), 65), TokenLaw(torch.ones(6)))
 
 
