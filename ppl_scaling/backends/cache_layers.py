@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 __all__ = ["CacheLayers", "is_out_of_memory"]
 
-_COLUMNS = 16  # the cache grows by at least this many columns at a time, and by a sixteenth of what it has
+_COLUMNS = 32  # the cache grows by at least this many columns at a time, and by a sixteenth of what it has
 _COMPACTION = 0.8  # a gather that leaves less than this share of the memory in use makes a smaller copy
 _SLAB_BYTES = 64 * 2**20  # larger than what allocators keep to themselves, small beside a cache that matters
 
