@@ -10,9 +10,11 @@ console = Console(width=None if sys.stdout.isatty() else 140)
 
 def floor(cells, natural):
     """Ratio to the floor, and the parts of both sides."""
-    table = _table("ours / (generate + one PRM pass), fixed lengths", "particles", "steps", "ours s", "floor s", "ratio")
+    title = "ours / floor (generate + one PRM pass), fixed lengths; by generate's cache: dynamic is its default"
+    table = _table(title, "particles", "steps", "ours s", "dynamic s", "static s", "ours / dynamic", "ours / static")
     for cell in cells:
-        _row(table, cell["particles"], cell["steps"], *_best(cell), f"{cell['ratio']:.2f}")
+        ratios = f"{cell['ratio']:.2f}", f"{cell['ratio_static']:.2f}"
+        _row(table, cell["particles"], cell["steps"], *_best(cell), *ratios)
     console.print(table)
     for cell in (one for one in cells if one["parts"]):
         parts = ";  ".join(

@@ -159,7 +159,7 @@ def arguments():
     parser.add_argument("--peers-python", metavar="PYTHON", help="interpreter that has the peers")
     parser.add_argument("--peers", nargs="+", choices=_peers.PEERS, default=list(_peers.PEERS))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=60.0, help="a measurement longer than this is not repeated")
+    parser.add_argument("--seconds", type=float, default=60.0, help="a measurement that has taken longer is not repeated")
     parser.add_argument("--quick", action="store_true", help="sizes that only show that it runs")
     parser.add_argument("--output", metavar="FILE", help="where to write the figures as JSON")
     return parser.parse_args()
