@@ -16,7 +16,7 @@ from math_verify.errors import TimeoutException
 
 from ppl_scaling.boxed import extract_boxed
 
-__all__ = ["MathAnswers", "answers_equivalent", "extract_boxed"]
+__all__ = ["MathAnswers", "answers_equivalent", "extract_boxed", "settled", "verified"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(/\d+)?")
 _LONGEST = 300  # no answer of a problem is longer, and symbolic comparison of long ones takes for ever
@@ -52,15 +52,30 @@ def answers_equivalent(first: str, second: str) -> bool:
     >>> answers_equivalent("1/2", "0.50"), answers_equivalent(r"\frac{1}{2}", "0.5"), answers_equivalent("12", "21")
     (True, True, False)
     """
+    quick = settled(first, second)
+    # The time limit is an alarm signal, which only the main thread may set.
+    limit = 5 if threading.current_thread() is threading.main_thread() else None
+    return verified(first, second, limit) if quick is None else quick
+
+
+def settled(first: str, second: str) -> bool | None:
+    """Compare answers where that is quick: equal texts, plain numbers, texts too long for an answer; None for the rest."""
     first, second = _normalize(first), _normalize(second)
     if first == second:
         return True
     numbers = _number(first), _number(second)
     if None not in numbers:
         return numbers[0] == numbers[1]
-    if max(len(first), len(second)) > _LONGEST:
-        return False
-    return _verified(*sorted((first, second)))
+    return False if max(len(first), len(second)) > _LONGEST else None
+
+
+def verified(first: str, second: str, limit: int | None) -> bool:
+    """Compare answers by math-verify, with a limit in seconds on each of its steps.
+
+    The limit is an alarm signal: it works in the main thread alone, and not within a single long operation on integers.
+    :class:`~ppl_scaling.tasks.grading.MathGrader` has one that always holds.
+    """
+    return _verified(*sorted((_normalize(first), _normalize(second))), limit)
 
 
 def _normalize(answer: str) -> str:
@@ -79,10 +94,8 @@ def _number(text: str) -> Fraction | None:
 
 
 @lru_cache(maxsize=10_000)
-def _verified(first: str, second: str) -> bool:
+def _verified(first: str, second: str, limit: int | None) -> bool:
     """Ask math-verify, both ways round, for its ``verify`` is not symmetric."""
-    # Its time limit is an alarm signal, which only the main thread may set.
-    limit = 5 if threading.current_thread() is threading.main_thread() else None
     latex = [LatexExtractionConfig()]
     try:
         parsed = [parse(f"${text}$", latex, parsing_timeout=limit) for text in (first, second)]
