@@ -75,13 +75,13 @@ class GroupView:
         return sum(length > 0 for t in range(1, len(self.records)) for length in self.num_tokens(t))
 
     def latents(self) -> dict[str, NDArray[Any]]:
-        """Sites other than blocks and scores, followed along the lineages."""
+        """Sites other than blocks, scores and log-likelihoods, followed along the lineages."""
         lineages = self.genealogy.lineages()
         return {
             name: self.site(t, name)[lineages[t]]
             for t, record in enumerate(self.records)
             for name in record.sites
-            if name not in (f"x_{t}", f"score_{t}")
+            if name not in (f"x_{t}", f"score_{t}", f"log_likelihood_{t}")
         }
 
     def trajectories(self, weights: NDArray[Any], answer_format: AnswerFormat) -> tuple[Trajectory, ...]:

@@ -4,7 +4,8 @@ Write :math:`r_t` for the score of the steps up to :math:`t`. A likelihood is an
 and each class names the distribution over whole answers that those increments add up to, its *target*. All of them are
 computed from the PRM's logits with log-sigmoid; a probability is never turned back into a logarithm.
 
-Any of them takes a power ``beta`` (likelihood tempering): 0 is the language model alone, 1 the posterior.
+Any of them takes a power ``beta`` (likelihood tempering): 0 is the language model alone, 1 the posterior. A run may hold
+particles of several powers: then an entry ``beta`` of the state takes the place of the likelihood's own.
 """
 
 from __future__ import annotations
@@ -83,11 +84,32 @@ class Likelihood(ABC):
         Tensor, shape (...)
         """
 
-    def observe(self, name: str, score_logits: Tensor, previous_score_logits: Tensor, active: Tensor) -> None:
-        """Make the Pyro site ``name`` that carries ``beta`` times the increment of the particles that are ``active``."""
-        increment = self.log_increment(score_logits, previous_score_logits)
+    def observe(
+        self,
+        name: str,
+        score_logits: Tensor,
+        previous_score_logits: Tensor,
+        active: Tensor,
+        beta: Tensor | None = None,
+    ) -> None:
+        """Make the Pyro site ``name`` that carries the increment of the particles that are ``active``, with its power.
+
+        Parameters
+        ----------
+        name : str
+        score_logits, previous_score_logits : Tensor, shape (K,)
+        active : Tensor, shape (K,), bool
+        beta : Tensor, shape (K,), optional
+            Power for each particle, in place of the likelihood's own.
+        """
         with poutine.mask(mask=active):
-            pyro.factor(name, increment * self.beta if self.beta else torch.zeros_like(increment))
+            pyro.factor(name, self.tempered(self.log_increment(score_logits, previous_score_logits), beta))
+
+    def tempered(self, log_increment: Tensor, beta: Tensor | None = None) -> Tensor:
+        """Multiply by the power: ``beta``, of a shape that broadcasts, or else the likelihood's own. Power 0 gives 0."""
+        if beta is None:
+            return log_increment * self.beta if self.beta else torch.zeros_like(log_increment)
+        return torch.where(beta == 0, torch.zeros_like(log_increment), log_increment * beta)
 
 
 class BernoulliLikelihood(Likelihood):
@@ -105,11 +127,21 @@ class BernoulliLikelihood(Likelihood):
         """``log r_t``."""
         return logsigmoid(score_logits)
 
-    def observe(self, name: str, score_logits: Tensor, previous_score_logits: Tensor, active: Tensor) -> None:
-        """Make ``name`` an observed Bernoulli site, scaled by ``beta``."""
-        if self.beta == 0:
+    def observe(
+        self,
+        name: str,
+        score_logits: Tensor,
+        previous_score_logits: Tensor,
+        active: Tensor,
+        beta: Tensor | None = None,
+    ) -> None:
+        """Make ``name`` an observed Bernoulli site, scaled by the power."""
+        scale: float | Tensor = self.beta or 1.0
+        if beta is not None:  # Pyro wants scales above 0
+            active, scale = active & (beta != 0), torch.where(beta == 0, torch.ones_like(beta), beta)
+        elif self.beta == 0:
             active = torch.zeros_like(active)
-        with poutine.mask(mask=active), poutine.scale(scale=self.beta or 1.0):
+        with poutine.mask(mask=active), poutine.scale(scale=scale):
             pyro.sample(name, Emission(logits=score_logits), obs=torch.ones_like(score_logits))
 
 

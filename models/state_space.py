@@ -41,12 +41,13 @@ class LanguageModelStateSpace:
     """A language model that writes step by step and a reward model that watches.
 
     Pyro sites of step ``t``: ``x_{t}``, the token block, and ``y_{t}``, the emission; ``score_{t}``, the logit of the
-    score, is deterministic. A particle that has ended is absorbing: its block is empty and its increment 0. One that
+    score, and ``log_likelihood_{t}``, of all observations so far and before any power, are deterministic. A particle that has ended is absorbing: its block is empty and its increment 0. One that
     reaches ``max_steps`` or runs out of tokens is *truncated*: it keeps its weight.
 
     Entries of the state, each with the particles on its leading dimension: ``finished`` and ``truncated`` (bool),
-    ``score_logit`` (logit of the score so far), ``slot`` (for the sessions), and ``temperature`` if a subclass puts it
-    there: then it divides the LM's logits in place of the constant.
+    ``score_logit`` (logit of the score so far), ``log_likelihood``, ``slot`` (for the sessions), and two that a subclass may
+    put there: ``temperature`` divides the LM's logits in place of the constant, ``beta`` is the likelihood's power in place
+    of its own.
 
     Parameters
     ----------
@@ -143,6 +144,7 @@ class LanguageModelStateSpace:
         state["finished"] = torch.zeros_like(sessions.slots, dtype=torch.bool)
         state["truncated"] = torch.zeros_like(state["finished"])
         state["score_logit"] = torch.full(sessions.slots.shape, torch.inf, dtype=torch.float64, device=language.device)
+        state["log_likelihood"] = torch.zeros_like(state["score_logit"])
 
     def step(self, state: Any, t: int) -> None:
         """Write step ``t`` (from 1) of every active particle and observe it."""
@@ -154,9 +156,12 @@ class LanguageModelStateSpace:
         """Law of the token block of step ``t``; a proposal may start from it too."""
         sessions: ParticleSessions = state.sessions["particles"]
         active = sessions.follow(state, t)
+        return TokenBlock(sessions.language, active, sessions.slots, self.token_law(state, active))
+
+    def token_law(self, state: Any, active: Tensor) -> TokenLaw:
+        """How the next token of each particle is drawn."""
         temperature = state["temperature"] if "temperature" in state else self.temperature
-        law = TokenLaw(broadcast_temperature(temperature, active), self.top_k, self.top_p)
-        return TokenBlock(sessions.language, active, sessions.slots, law)
+        return TokenLaw(broadcast_temperature(temperature, active), self.top_k, self.top_p)
 
     def advance(self, state: Any, t: int, transition: TokenBlock, token_block: Tensor) -> None:
         """Make ``token_block`` part of every active particle: contexts, ends, score and emission ``y_{t}``."""
@@ -177,7 +182,11 @@ class LanguageModelStateSpace:
             after = before.clone()
             after[slots] = torch.where(fits, logits, before[slots])
             state["score_logit"] = pyro.deterministic(f"score_{t}", after)
-            self.likelihood.observe(f"y_{t}", after, before, scored)
+            increment = self.likelihood.log_increment(after, before)
+            total = state["log_likelihood"] + torch.where(scored, increment, torch.zeros_like(increment))
+            state["log_likelihood"] = pyro.deterministic(f"log_likelihood_{t}", total)
+            power = (state["beta"],) if "beta" in state else ()
+            self.likelihood.observe(f"y_{t}", after, before, scored, *power)
         state["finished"] = state["finished"].index_put((slots,), finished)
         state["truncated"] = state["truncated"].index_put((slots,), truncated)
         state["slot"] = torch.arange(len(active), device=active.device)
