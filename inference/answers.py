@@ -6,6 +6,7 @@ answer" is never an answer, and its probability is reported beside the answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,13 +74,13 @@ def answer_posterior(
     Returns
     -------
     tuple of Answer
-        Most probable first; answers of probability 0 are left out.
+        Most probable first, and of equally probable ones the one that is found first; answers of probability 0 are left out.
     """
     numbers = group_answers(answers, answer_format)
     posterior = []
     for number in sorted({number for number in numbers if number is not None}):
         members = np.array([other == number for other in numbers])
-        probability = float(weights @ members)
+        probability = math.fsum(weights[members])  # exactly rounded, so equal votes tie whatever their order
         if probability == 0:
             continue
         spokesman = answers[int(np.argmax(np.where(members, weights, -1.0)))]
