@@ -1,8 +1,8 @@
 """Evaluation of a method on problems with known answers: interrupted at any moment, it goes on where it was.
 
 Problems run in batches, each problem a group. The batches are fixed by the order of the problems, and the seed of a batch by
-the seed of the evaluation and the number of the batch. So an interrupted run that goes on writes the same file, times apart, as
-one that was left alone: a batch of which a part is missing is run again as a whole, and what was missing is taken from it.
+the seed of the evaluation and the number of the batch. So an interrupted run that goes on writes the same file, times apart,
+as one that was left alone: a batch of which a part is missing is run again as a whole, and only what was missing is kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What an evaluation amounts to: accuracy with its bootstrap interval, cost, and what went wrong; and curves of these.
 
 Intervals are percentile bootstrap intervals over problems: a problem is drawn with all its seeds, for these are no
-independent problems. A difference between two methods is bootstrapped from the differences problem by problem, which share the
-difficulty.
+independent problems. A difference between two methods is bootstrapped from the differences problem by problem, which share
+the difficulty.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small evaluations for tests: a finite world, and a method that fails where it is told to. It is a program to be killed too."""
+"""Small evaluations for tests: a finite world, and a method that fails where it is told to. Also a program to be killed."""
 
 import json
 import os

@@ -48,7 +48,8 @@ def test_a_line_a_problem_that_agrees_with_the_result(tmp_path):
         assert record.answers == [{"answer": one.answer, "probability": one.probability} for one in result.answers]
         assert record.trajectories == json.loads(json.dumps(result.to_dict()["trajectories"]))
     assert len({one.batch_seed for one in records}) == 3
-    assert "trajectories" not in json.loads((run(tmp_path / "b") and (tmp_path / "b").read_text().splitlines()[0]))
+    run(tmp_path / "without.jsonl", seeds=(5,))
+    assert "trajectories" not in (tmp_path / "without.jsonl").read_text()
 
 
 def test_seeds_repeat_the_problems_with_other_numbers(complete):
@@ -184,7 +185,7 @@ def test_overwriting_begins_again(tmp_path):
 
 def test_files_of_other_kinds_are_not_touched(tmp_path, complete):
     (tmp_path / "text").write_text("my notes\n")
-    with pytest.raises(ValueError, match="line 1 of .* to be a result of an evaluation, got b'my notes'"):
+    with pytest.raises(ValueError, match=r"line 1 of .* to be a result of an evaluation, got b'my notes'"):
         run(tmp_path / "text")
     (tmp_path / "orphan").write_bytes(complete.read_bytes())
     with pytest.raises(ValueError, match=r"orphan.settings.json to say what settings"):
@@ -194,7 +195,7 @@ def test_files_of_other_kinds_are_not_touched(tmp_path, complete):
     (tmp_path / "spoilt").write_text("\n".join(spoilt) + "\n")
     with pytest.raises(ValueError, match=r"line 4 of .*spoilt to be a result"):
         read_evaluation(tmp_path / "spoilt")
-    with pytest.raises(ValueError, match="cannot read .*: No such file"):
+    with pytest.raises(ValueError, match=r"cannot read .*: No such file"):
         read_evaluation(tmp_path / "absent")
     with pytest.raises(ValueError, match="cannot open"):
         run(tmp_path)

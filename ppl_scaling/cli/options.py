@@ -1,0 +1,244 @@
+"""Options that several commands share, and the models that they stand for.
+
+A group of options is a dataclass whose fields are annotated for typer. ``@takes(models=ModelOptions)`` gives a command the
+options of the group, and hands them over as one argument ``models``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from ppl_scaling.interfaces import LanguageModel, RewardModel
+    from ppl_scaling.models import LanguageModelStateSpace, Likelihood
+
+__all__ = ["GradingOptions", "ModelOptions", "Models", "ProblemOptions", "takes"]
+
+_MODELS, _SAMPLING, _OBSERVING, _PROBLEMS = "Models", "Steps and sampling", "Likelihood", "Problems"
+_ELSEWHERE = {"device", "prm_device", "micro_batch", "device_map", "trust_remote_code"}
+"""Options that say where and how a model runs, not what it computes."""
+
+OBSERVING = ("likelihood", "beta", "odds_temperature")
+SAMPLING = ("temperature", "top_k", "top_p", "max_steps", "max_step_tokens", "max_tokens")
+"""Options of the state space, which a method may have its own values of."""
+
+
+def _option(panel: str, help: str, *names: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The language model, the reward model, and how the one writes and the other is observed."""
+
+    model: Annotated[
+        str | None, _option(_MODELS, "Language model: a folder, a .gguf file or a hub name. Default: the embedded one.")
+    ] = None
+    prm: Annotated[
+        str | None, _option(_MODELS, "Process reward model: a folder or a hub name. Default: the embedded one.")
+    ] = None
+    prm_family: Annotated[
+        str | None,
+        _option(
+            _MODELS,
+            "token-classification, qwen-math-prm, math-shepherd, rlhflow, skywork, sequence-classification or judge. "
+            "Default: what the configuration tells.",
+        ),
+    ] = None
+    aggregation: Annotated[
+        str | None, _option(_MODELS, "Score of a prefix: last, min, prod, mean or whole-prefix. Default: the family's.")
+    ] = None
+    likelihood: Annotated[
+        str | None,
+        _option(
+            _OBSERVING,
+            "bernoulli, twist or odds: what a score says. Default: bernoulli for scores of steps, twist for prefixes.",
+        ),
+    ] = None
+    beta: Annotated[float, _option(_OBSERVING, "Power of the likelihood; 0 ignores the reward model.")] = 1.0
+    odds_temperature: Annotated[float, _option(_OBSERVING, "Divides the log-odds of --likelihood odds.")] = 1.0
+    preset: Annotated[
+        str | None,
+        _option(_SAMPLING, "Settings of a paper: qwen2.5-math, llama-3 or optscale. Options given beside it win."),
+    ] = None
+    system_prompt: Annotated[str | None, _option(_SAMPLING, "Stands in front of the problem.")] = None
+    step_delimiter: Annotated[str | None, _option(_SAMPLING, r"Text that ends a step, such as '\n\n'. Default: '\n'.")] = (
+        None
+    )
+    stop_at_boxed: Annotated[
+        bool | None,
+        _option(_SAMPLING, "End an answer with the step that has a boxed one.", "--stop-at-boxed/--no-stop-at-boxed"),
+    ] = None
+    temperature: Annotated[
+        float | None, _option(_SAMPLING, "Sampling temperature of the language model. Default: 1, or the preset's.")
+    ] = None
+    top_p: Annotated[float | None, _option(_SAMPLING, "Sample from the nucleus of this probability, in (0, 1].")] = None
+    max_steps: Annotated[int | None, _option(_SAMPLING, "Longest answer in steps. Default: 20, or the preset's.")] = None
+    max_step_tokens: Annotated[int | None, _option(_SAMPLING, "Longest step in tokens. Default: 64, or the preset's.")] = (
+        None
+    )
+    max_tokens: Annotated[int | None, _option(_SAMPLING, "Longest answer in tokens. Default: what the context holds.")] = (
+        None
+    )
+    device: Annotated[str | None, _option(_MODELS, "cpu, cuda, cuda:1. Default: a GPU if there is one.")] = None
+    prm_device: Annotated[str | None, _option(_MODELS, "Where the reward model runs. Default: --device.")] = None
+    micro_batch: Annotated[
+        int | None,
+        _option(_MODELS, "Most particles that pass through the language model at once. Default: all that fit."),
+    ] = None
+    dtype: Annotated[str | None, _option(_MODELS, "float32, bfloat16, float16. Default: the checkpoint's.")] = None
+    device_map: Annotated[
+        str | None, _option(_MODELS, "auto: spread the language model over all GPUs, in place of --device.")
+    ] = None
+    trust_remote_code: Annotated[
+        bool, _option(_MODELS, "Let the language model's checkpoint run code of its own.", "--trust-remote-code")
+    ] = False
+
+    def settings(self) -> dict[str, Any]:
+        """Return what results depend on."""
+        return {name: value for name, value in asdict(self).items() if name not in _ELSEWHERE}
+
+    def likelihood_with(self, given: dict[str, Any], *, scores_prefixes: bool = False) -> Likelihood:
+        """Make the likelihood; ``given`` wins over the options.
+
+        Raises
+        ------
+        ValueError
+            If there is no such likelihood, or a number is out of its range.
+        """
+        from ppl_scaling.models import BernoulliLikelihood, OddsLikelihood, TwistLikelihood
+
+        settings = {name: given.get(name, getattr(self, name)) for name in OBSERVING}
+        beta = settings["beta"]
+        likelihoods: dict[str, Likelihood] = {
+            "bernoulli": BernoulliLikelihood(beta),
+            "twist": TwistLikelihood(beta),
+            "odds": OddsLikelihood(settings["odds_temperature"], beta),
+        }
+        name = settings["likelihood"] or ("twist" if scores_prefixes else "bernoulli")
+        if name not in likelihoods:
+            raise ValueError(f"expected a likelihood among {', '.join(likelihoods)}, got {name!r}")
+        return likelihoods[name]
+
+    def load(self) -> Models:
+        """Load both models.
+
+        Raises
+        ------
+        ValueError, PPLScalingError
+            If an option is out of its range, or a model cannot be loaded.
+        """
+        from ppl_scaling.backends import TransformersLanguageModel, load_reward_model
+        from ppl_scaling.cli.render import quiet_transformers
+        from ppl_scaling.cli.settings import language_model_settings
+        from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
+
+        self.likelihood_with({})  # what is wrong is said before the models are loaded
+        writing = language_model_settings(
+            self.preset,
+            system_prompt=self.system_prompt,
+            step_delimiter=self.step_delimiter,
+            stop_at_boxed=self.stop_at_boxed,
+        )
+        quiet_transformers()
+        language_model = TransformersLanguageModel.from_pretrained(
+            self.model or str(LANGUAGE_MODEL_PATH),
+            device=self.device,
+            dtype=self.dtype,
+            device_map=self.device_map,
+            trust_remote_code=self.trust_remote_code,
+            micro_batch=self.micro_batch,
+            **writing,
+        )
+        reward_model = load_reward_model(
+            self.prm or str(REWARD_MODEL_PATH),
+            family=self.prm_family,
+            aggregation=self.aggregation,
+            device=self.prm_device or self.device,
+            dtype=self.dtype,
+        )
+        return Models(language_model, reward_model, self)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Loaded models, which any number of state spaces may share."""
+
+    language_model: LanguageModel
+    reward_model: RewardModel
+    options: ModelOptions
+
+    def state_space(self, **given: Any) -> LanguageModelStateSpace:
+        """Make the model of a run; ``given`` settings of likelihood and sampling win over the options."""
+        from ppl_scaling.cli.settings import state_space_settings
+        from ppl_scaling.models import LanguageModelStateSpace
+
+        likelihood = self.options.likelihood_with(given, scores_prefixes=self.reward_model.scores_prefixes)
+        sampling = {name: given.get(name, getattr(self.options, name, None)) for name in SAMPLING}
+        settings = state_space_settings(self.options.preset, **sampling)
+        return LanguageModelStateSpace(self.language_model, self.reward_model, likelihood, **settings)
+
+
+@dataclass(frozen=True)
+class ProblemOptions:
+    """How problems are read from a file."""
+
+    problem_field: Annotated[
+        list[str] | None,
+        _option(_PROBLEMS, "Field with the problem; several are joined by a space. Default: problem."),
+    ] = None
+    answer_field: Annotated[str, _option(_PROBLEMS, "Field with the right answer.")] = "answer"
+    id_field: Annotated[str | None, _option(_PROBLEMS, "Field with a name of the problem. Default: 1, 2, 3, ...")] = None
+    answer_style: Annotated[
+        str,
+        _option(
+            _PROBLEMS,
+            r"text: as it stands; hashes: after the last ####, as in GSM8K; boxed: in the last \boxed{}; auto: after #### "
+            "on the last line, else what is boxed, else as it stands.",
+        ),
+    ] = "auto"
+    limit: Annotated[int | None, _option(_PROBLEMS, "Take the first so many problems.")] = None
+
+
+@dataclass(frozen=True)
+class GradingOptions:
+    """How answers are graded, and how many problems run at once."""
+
+    batch_size: Annotated[
+        int, typer.Option(help="Problems that run at once, each with particles of its own. Results depend on it.")
+    ] = 8
+    grading_seconds: Annotated[
+        float, typer.Option(help="A comparison of two answers that takes longer counts as wrong.")
+    ] = 5.0
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again instead of going on.")] = False
+
+
+def takes(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of some groups; it gets each group as the argument of that name."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        taken = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, one in own.items() if name not in groups]
+        for group in groups.values():
+            hints = get_type_hints(group, include_extras=True)
+            for one in fields(group):
+                kind = inspect.Parameter.KEYWORD_ONLY
+                taken.append(inspect.Parameter(one.name, kind, default=one.default, annotation=hints[one.name]))
+
+        @functools.wraps(command)
+        def call(**given: Any) -> None:
+            for name, group in groups.items():
+                given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
+            command(**given)
+
+        call.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+        call.__annotations__ = {one.name: one.annotation for one in taken}
+        return call
+
+    return decorate
