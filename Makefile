@@ -30,7 +30,7 @@ benchmark: .venv/installed
 
 # All sections on the embedded models; SPEED="--models embedded smollm2 --peers-python ..." adds what this machine has.
 benchmark-speed: .venv/installed
-	$(BIN)/python tests/benchmarks/speed.py --output speed.json $(SPEED)
+	$(BIN)/python tests/benchmarks/speed.py --output build/speed.json $(SPEED)
 
 # Trains the embedded language model and reward model again (an hour on two cores; models this small are faster on one thread
 # a process).

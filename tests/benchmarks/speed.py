@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import warnings
+from pathlib import Path
 
 import _floor
 import _groups
@@ -188,8 +189,9 @@ def main():
         for section in options.sections:
             report["models"][name][section] = globals()[section](load, sizes, options, repeat)
             if options.output:  # after each section, so that nothing is lost
-                with open(options.output, "w") as file:
-                    json.dump(report, file, indent=1)
+                path = Path(options.output)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
