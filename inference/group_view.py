@@ -84,12 +84,22 @@ class GroupView:
             if name not in (f"x_{t}", f"score_{t}", f"log_likelihood_{t}")
         }
 
+    def log_likelihoods(self) -> NDArray[np.float64]:
+        """Log-likelihood of each final particle, before any power; NaN if the program does not keep it."""
+        lineages = self.genealogy.lineages()
+        for t in range(len(self.records) - 1, 0, -1):
+            name = f"log_likelihood_{t}"
+            if name in self.records[t].sites:  # it does not change where no particle of the batch goes on
+                return self.site(t, name)[lineages[t]]
+        return np.full(self._size, 0.0 if self._sessions.reward is None else np.nan)
+
     def trajectories(self, weights: NDArray[Any], answer_format: AnswerFormat) -> tuple[Trajectory, ...]:
         """Put together what each final particle wrote, step by step along its lineage."""
         log_weights = self.last("log_weights")
         lineages = self.genealogy.lineages()
         finished, truncated = self.last("finished"), self.last("truncated")
         written = [self.token_blocks(t) for t in range(1, len(self.records))]
+        texts_written = [self.texts(t) for t in range(1, len(self.records))]
         trajectories = []
         for particle in range(self._size):
             texts, scores, blocks = [], [], []
@@ -98,7 +108,7 @@ class GroupView:
                 if not written[t - 1][slot]:
                     break
                 blocks.append(written[t - 1][slot])
-                texts.append(self.texts(t)[slot])
+                texts.append(texts_written[t - 1][slot])
                 if self._sessions.reward is not None:
                     scores.append(float(self.site(t, f"score_{t}")[slot]))
             probabilities = torch.tensor(scores, dtype=torch.float64).sigmoid().tolist()

@@ -127,6 +127,7 @@ class ParticleFilter(Method):
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         trajectories = view.trajectories(weights, self.answer_format)
         answers = answer_posterior([one.answer for one in trajectories], weights, view.genealogy, self.answer_format)
+        draft: ParticleSessions | None = smc.state.sessions.get("draft")
         return ParticleFilterResult(
             problem=problem,
             method=self.method,
@@ -151,6 +152,7 @@ class ParticleFilter(Method):
             lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
             prm_calls=0 if sessions.reward is None else view.num_blocks,
             prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
+            draft_tokens_forwarded=0 if draft is None else int(draft.language.tokens_forwarded[group]),
             seconds=0.0,
             seed=seed,
             configuration=self.configuration,

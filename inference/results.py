@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -198,6 +198,8 @@ class ParticleFilterResult(Result):
     latents : mapping of str to array, each of shape (N, ...)
         Latent sites other than token blocks, along each particle's own history.
     num_particles, num_steps : int
+    draft_tokens_forwarded : int
+        Tokens that passed through the language model of a draft proposal.
     """
 
     log_evidence: float
@@ -213,6 +215,7 @@ class ParticleFilterResult(Result):
     latents: Mapping[str, NDArray[Any]]
     num_particles: int
     num_steps: int
+    draft_tokens_forwarded: int = field(default=0, kw_only=True)
 
     def _summary(self) -> str:
         leading = self.answers[0] if self.answers else None
@@ -230,6 +233,7 @@ class ParticleFilterResult(Result):
             "resampled": self.resampled.tolist(),
             "num_particles": self.num_particles,
             "num_steps": self.num_steps,
+            "draft_tokens_forwarded": self.draft_tokens_forwarded,
         }
 
 

@@ -185,6 +185,34 @@ class SMCFilter(PyroSMCFilter):
             return torch.zeros_like(self.log_weights, dtype=torch.long), resampled
         return self.resampling(normalize(self.log_weights)), resampled
 
+    def carried_log_weights(self, ancestors: Tensor) -> Tensor:
+        """Log-weights with which the particles of resampled groups go on; the place for other laws of resampling.
+
+        Whoever draws ancestors with probabilities V instead of the weights W carries ``log W - log V`` of each ancestor,
+        and the particles stay properly weighted. Called before the particles move.
+
+        Parameters
+        ----------
+        ancestors : Tensor, shape (G, N)
+
+        Returns
+        -------
+        Tensor, shape (G, N)
+        """
+        return torch.zeros_like(self.log_weights)
+
+    def reweigh(self, log_weights: Tensor, log_evidence_before: Tensor) -> None:
+        """Replace the weights, for algorithms that know them from elsewhere.
+
+        Parameters
+        ----------
+        log_weights : Tensor, shape (G, N)
+        log_evidence_before : Tensor, shape (G,)
+            The log-evidence is this and the logarithm of the mean weight.
+        """
+        self.state._log_weights = log_weights.to(self.log_weights).flatten()
+        self._log_evidence_before = log_evidence_before.to(self._log_evidence_before)
+
     def _resample(self) -> tuple[Tensor, Tensor]:
         drawn, resampled = self.choose_ancestors()
         log_weights = self.log_weights
@@ -195,7 +223,8 @@ class SMCFilter(PyroSMCFilter):
         self._log_evidence_before = self._log_evidence_before + torch.where(
             resampled, log_mean_exp(log_weights), torch.zeros_like(self._log_evidence_before)
         )
-        self.state._log_weights = log_weights.masked_fill(resampled[:, None], 0.0).flatten()
+        carried = self.carried_log_weights(ancestors)
+        self.state._log_weights = torch.where(resampled[:, None], carried, log_weights).flatten()
         first_slots = torch.arange(len(ancestors), device=ancestors.device)[:, None] * self.group_size
         self.state.move((ancestors + first_slots).flatten())
         return ancestors, resampled

@@ -117,7 +117,9 @@ class GivenSteps:
         self.proposal = proposal
 
     def init(self, state: Any, prompts: Sequence[str]) -> None:
-        """Leave the latents of ``init`` to the model's prior."""
+        """Leave the latents of ``init`` to the model's prior; a proposal may have something to open."""
+        if self.proposal is not None:
+            self.proposal.init(state, prompts)
 
     def step(self, state: Any, t: int) -> None:
         """Take or draw ``x_{t}``."""
@@ -129,8 +131,8 @@ class GivenSteps:
             if t <= len(steps)
         }
         if blocks:
-            given = torch.full((len(law.active), max(map(len, blocks.values()))), PAD)
-            for slot, block in blocks.items():
-                given[slot, : len(block)] = torch.tensor(block)
+            longest = max(map(len, blocks.values()))
+            rows = [list(blocks.get(slot, ())) for slot in range(len(law.active))]
+            given = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
             law = law.taking(given.to(law.active.device))
         pyro.sample(f"x_{t}", law)
