@@ -136,6 +136,23 @@ def test_a_linear_gaussian_model(cuda):
     assert smc.history[-1].ancestors.device == cuda
 
 
+def test_the_two_models_may_live_on_different_devices(cuda, byte_tokenizer):
+    other = torch.device("cuda", 1)
+    language = moved(LlamaForCausalLM(tiny_config()), cuda)
+    reward = moved(LlamaForTokenClassification(tiny_config(num_labels=2)), other)
+    model = LanguageModelStateSpace(
+        TransformersLanguageModel(language, byte_tokenizer),
+        TokenClassificationRewardModel(reward, byte_tokenizer, aggregation="min"),
+        max_step_tokens=5,
+    )
+    smc = SMCFilter(model, None, 6)
+    smc.init(["abc"])
+    for t in range(1, 4):
+        smc.step(t)
+    session = smc.state.sessions["particles"]
+    assert session.language.device == smc.log_weights.device == cuda and session.reward.device == other
+
+
 @pytest.mark.parametrize("guided", [False, True], ids=["bootstrap", "temperature proposal"])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_a_language_model_with_cache_scores_and_resampling(cuda, byte_tokenizer, likelihood, guided):
