@@ -48,18 +48,36 @@ class ParticleSessions:
         Tensor, shape (K,), bool
             Which particles are active.
         """
-        active = ~(state["finished"] | state["truncated"])
         if self._t != t:
             self._t = t
-            self.slots = host.positions(active)
-            rows = self._row_of_slot[state["slot"][self.slots]]
-            # Resampling may leave no active particle at all; the sessions then have nothing more to do.
-            if len(rows):
-                self.language.select(rows)
-            if len(rows) and self.reward is not None:
-                self.reward.select(rows.to(self.reward.device))
-            self._row_of_slot = torch.full(active.shape, -1, dtype=torch.long, device=active.device)
-            self._row_of_slot[self.slots] = torch.arange(len(self.slots), device=active.device)
+            self._align(state)
+        return ~(state["finished"] | state["truncated"])
+
+    def look_ahead(self, state: Any) -> Tensor:
+        """Bring the rows in line with ``state`` before its particles are moved, to try something on them.
+
+        The state must not be locked: every particle gets the number of its slot anew.
+
+        Returns
+        -------
+        Tensor, shape (K,), bool
+            Which particles are active.
+        """
+        active = self._align(state)
+        state["slot"] = torch.arange(len(active), device=active.device)
+        return active
+
+    def _align(self, state: Any) -> Tensor:
+        active = ~(state["finished"] | state["truncated"])
+        self.slots = host.positions(active)
+        rows = self._row_of_slot[state["slot"][self.slots]]
+        # Resampling may leave no active particle at all; the sessions then have nothing more to do.
+        if len(rows):
+            self.language.select(rows)
+        if len(rows) and self.reward is not None:
+            self.reward.select(rows.to(self.reward.device))
+        self._row_of_slot = torch.full(active.shape, -1, dtype=torch.long, device=active.device)
+        self._row_of_slot[self.slots] = torch.arange(len(self.slots), device=active.device)
         return active
 
     def note(self, t: int, step: AcceptedStep, num_particles: int) -> None:

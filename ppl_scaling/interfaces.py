@@ -18,6 +18,7 @@ A ``token_block`` is an int64 tensor of shape ``(R, L)``: one reasoning step for
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -32,12 +33,33 @@ __all__ = [
     "EnumerableRewardModel",
     "LanguageModel",
     "LanguageModelSession",
+    "Rehearsal",
     "RewardModel",
     "RewardModelSession",
 ]
 
 PAD = -1
 """Padding of token blocks. It is no token of any vocabulary, so a block tells its own length."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """What would become of rows if they went on by given steps.
+
+    Attributes
+    ----------
+    log_prob : Tensor, shape (R,)
+        Log-probability of the steps together, float64; 0 for a row without steps. Minus infinity where they can't be: they
+        don't fit, the row ends before the last of them, or the last is cut by a limit that does not cut it here.
+    ended : Tensor, shape (R,), bool
+        Whether the row ends with the last of them.
+    texts : list of list of str
+        Text of each step.
+    """
+
+    log_prob: Tensor
+    ended: Tensor
+    texts: list[list[str]]
 
 
 @runtime_checkable
@@ -81,6 +103,13 @@ class LanguageModelSession(Protocol):
     def decode(self, token_block: Tensor) -> list[str]:
         """Text that each block adds to its row, end-of-text tokens left out."""
 
+    def rehearse(self, steps: Sequence[Sequence[Sequence[int]]], law: TokenLaw, steps_left: int) -> Rehearsal:
+        """Try several steps at the beginning of a step, and leave the rows as they are.
+
+        ``steps[row]`` are the tokens of each next step of that row, which has been written so elsewhere; it may be empty.
+        ``steps_left`` is how many steps a row may still have: with the last of them it ends.
+        """
+
 
 @runtime_checkable
 class RewardModelSession(Protocol):
@@ -104,6 +133,16 @@ class RewardModelSession(Protocol):
         """Append a step to each row; logits, shape ``(R,)``, of its score in float32 or float64.
 
         The score is ``sigmoid(logit)``. Rows for which ``fits`` is false are left alone and get NaN.
+        """
+
+    def rehearse(self, steps: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """Score several next steps of each row, ``steps[row]`` from the first on, and leave the rows as they are.
+
+        Returns
+        -------
+        logits, fits : Tensor, shape (R, S)
+            The logit that ``score`` would give after each step, and whether the row has room up to there. False and NaN
+            for steps that a row does not have.
         """
 
 

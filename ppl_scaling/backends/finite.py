@@ -1,19 +1,21 @@
-"""A language model and a reward model given by tables: small enough to list every trajectory.
+"""A language model given by a table: small enough to list every trajectory.
 
-Against them every sampler of the library is tested, and with them the first tutorial begins. They speak the same
-protocol as the transformers backend, so a program cannot tell the two apart.
+Against it and its companion, the reward model of :mod:`.finite_reward`, every sampler of the library is tested, and with
+them the first tutorial begins. They speak the same protocol as the transformers backend, so a program cannot tell the two
+apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from ppl_scaling.backends.finite_reward import FiniteRewardModel
 from ppl_scaling.backends.prompts import check_prompts
-from ppl_scaling.interfaces import PAD
+from ppl_scaling.interfaces import PAD, Rehearsal
 from ppl_scaling.token_law import TokenLaw
 
 __all__ = ["FiniteLanguageModel", "FiniteRewardModel"]
@@ -206,6 +208,25 @@ class FiniteSession:
             for block in token_block.tolist()
         ]
 
+    def rehearse(self, steps: Sequence[Sequence[Sequence[int]]], law: TokenLaw, steps_left: int) -> Rehearsal:
+        """Try several steps on each row; see ``interfaces.LanguageModelSession``."""
+        wholes = [[token for step in row for token in step] for row in steps]
+        longest = max(1, *map(len, wholes))
+        block = torch.tensor([whole + [PAD] * (longest - len(whole)) for whole in wholes])
+        self.tokens_forwarded = self.tokens_forwarded.index_add(0, self._group, (block != PAD).sum(-1))
+        ends, closes = self._ends.tolist(), self._closes.tolist()
+        impossible, ended = [False] * len(steps), [False] * len(steps)
+        for row, (own, whole, room) in enumerate(zip(steps, wholes, self._room.tolist(), strict=True)):
+            if own:
+                last, is_cut = own[-1][-1], len(whole) == room
+                is_step = ends[last] or closes[last] or is_cut or len(own[-1]) == self._max_step_tokens
+                impossible[row] = len(whole) > room or not is_step
+                ended[row] = ends[last] or is_cut or len(own) == steps_left
+        log_prob = self.log_prob(block, law).masked_fill(torch.tensor(impossible), -math.inf)
+        names, end = self._owner.tokens, self._owner.end
+        texts = [["".join(names[token] for token in step if names[token] != end) for step in row] for row in steps]
+        return Rehearsal(log_prob, torch.tensor(ended), texts)
+
     def _number(self, text: str) -> int:
         if text not in self._numbers:
             self._numbers[text] = len(self._texts)
@@ -222,85 +243,3 @@ class FiniteSession:
         for number, token in set(zip(text[unknown].tolist(), tokens[unknown].tolist(), strict=True)):
             self._next[number, token] = self._number(self._texts[number] + self._owner.tokens[token])
         return self._next[text, tokens]
-
-
-class FiniteRewardModel:
-    """A PRM whose scores are looked up by the answer so far.
-
-    Parameters
-    ----------
-    table : mapping of str to float, or callable of (prompt, text) to float
-        The score in [0, 1] of the text generated so far, without prompt and end token.
-    default : float, optional
-        Score of texts that the table lacks; without it they are an error.
-    scores_prefixes : bool, default False
-        Whether a score is meant for all of the text and not for its last step; it decides the default likelihood.
-
-    Raises
-    ------
-    ValueError
-        If a score is not in [0, 1], or a text has none.
-    """
-
-    def __init__(
-        self,
-        table: Mapping[str, float] | Callable[[str, str], float],
-        *,
-        default: float | None = None,
-        scores_prefixes: bool = False,
-    ) -> None:
-        self._table, self._default = table, default
-        self.scores_prefixes = scores_prefixes
-
-    def __repr__(self) -> str:
-        table = "callable" if callable(self._table) else f"{len(self._table)} texts"
-        return f"FiniteRewardModel({table}, scores_prefixes={self.scores_prefixes})"
-
-    def score_logit(self, prompt: str, text: str) -> float:
-        """Logit of the score of ``text``; plus or minus infinity for 1 and 0, NaN for NaN."""
-        if callable(self._table):
-            score: float | None = self._table(prompt, text)
-        else:
-            score = self._table.get(text, self._default)
-        if score is None:
-            raise ValueError(f"expected the score table to have {text!r}, and it has no default")
-        if math.isnan(score):
-            return score
-        if not 0 <= score <= 1:
-            raise ValueError(f"expected a score between 0 and 1 for {text!r}, got {score}")
-        if score in (0, 1):
-            return math.inf if score else -math.inf
-        return math.log(score) - math.log1p(-score)
-
-    def start(self, prompts: Sequence[str], num_particles: int) -> FiniteRewardSession:
-        """Open a session of ``num_particles`` rows for each prompt."""
-        check_prompts(prompts)
-        return FiniteRewardSession(self, prompts, num_particles)
-
-
-class FiniteRewardSession:
-    """The rows of one run on a :class:`FiniteRewardModel`; see ``interfaces.RewardModelSession``."""
-
-    def __init__(self, owner: FiniteRewardModel, prompts: Sequence[str], num_particles: int) -> None:
-        self._owner = owner
-        self.device = torch.device("cpu")
-        self._rows = [(group, prompt, "") for group, prompt in enumerate(prompts) for _ in range(num_particles)]
-        self._memory: dict[tuple[str, str], float] = {}
-        self.tokens_forwarded = torch.zeros(len(prompts), dtype=torch.long)
-
-    def select(self, rows: Tensor) -> None:
-        """Keep the rows ``rows``, in that order."""
-        self._rows = [self._rows[row] for row in rows.tolist()]
-
-    def fits(self, steps: Sequence[str]) -> Tensor:
-        """Whether each row has room: always."""
-        return torch.ones(len(steps), dtype=torch.bool)
-
-    def score(self, steps: Sequence[str]) -> Tensor:
-        """Append a step to each row; logits of the scores in float64."""
-        self._rows = [(group, prompt, text + step) for (group, prompt, text), step in zip(self._rows, steps, strict=True)]
-        for group, prompt, text in self._rows:
-            if (prompt, text) not in self._memory:
-                self._memory[prompt, text] = self._owner.score_logit(prompt, text)
-            self.tokens_forwarded[group] += 1
-        return torch.tensor([self._memory[prompt, text] for _, prompt, text in self._rows], dtype=torch.float64)

@@ -9,6 +9,7 @@ It knows tokens, texts and caches, and nothing of weights, scores or resampling.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -17,15 +18,14 @@ from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.backends.kv_cache import CachedForward, MicroBatch
+from ppl_scaling.backends.rehearsal import CONTEXT, log_prob_of_known, write_on
 from ppl_scaling.backends.stop_patterns import StopPattern
 from ppl_scaling.backends.stopping import StepBoundary
 from ppl_scaling.backends.vocabulary import Vocabulary
-from ppl_scaling.interfaces import PAD
+from ppl_scaling.interfaces import PAD, Rehearsal
 from ppl_scaling.token_law import TokenLaw
 
 __all__ = ["LoadedLanguageModel", "TransformersSession"]
-
-_CONTEXT = 8  # tokens before a block that its text may depend on, such as the first bytes of a character
 
 
 class LoadedLanguageModel(Protocol):
@@ -139,7 +139,7 @@ class TransformersSession:
         if not self._accepted:
             self._accepted = True
             self._room = [room - len(block) for room, block in zip(self._room, blocks, strict=True)]
-            self._context = [(before + block)[-_CONTEXT:] for before, block in zip(self._context, blocks, strict=True)]
+            self._context = [(before + block)[-CONTEXT:] for before, block in zip(self._context, blocks, strict=True)]
             going = [not end and not cut for end, cut in zip(finished, truncated, strict=True)]
             num_going = self._forward.bring_forward(going)
             self._next_place = [-1] * self.num_rows
@@ -154,10 +154,47 @@ class TransformersSession:
         """Text that each block adds to the answer of its row, without end-of-text tokens."""
         return self._texts(_without_padding(token_block))
 
-    def _texts(self, blocks: list[list[int]]) -> list[str]:
+    def rehearse(self, steps: Sequence[Sequence[Sequence[int]]], law: TokenLaw, steps_left: int) -> Rehearsal:
+        """Try several steps on each row; see ``interfaces.LanguageModelSession``."""
+        if self._accepted:
+            raise RuntimeError("expected rehearse at the beginning of a step, got it after accept")
+        steps = [[list(step) for step in row] for row in steps]
+        wholes = [[token for step in row for token in step] for row in steps]
+        fits = [len(whole) <= room for whole, room in zip(wholes, self._room_at_start, strict=True)]
+        tried = [whole if fit else [] for whole, fit in zip(wholes, fits, strict=True)]
+        self._forward.rewind(self._start_lengths)
+        log_prob, counts = log_prob_of_known(self._forward, tried, self._start_logits, law)
+        self._forward.rewind(self._start_lengths)
+        self._current, self._remembered = None, []  # what was drawn before has been written over
+        for row, count in enumerate(counts):
+            self._counts[self._group[row]] += count
+        texts, ended, possible = write_on(steps, self._context_at_start, self._answers, self._texts, self._is_end)
+        possible = [one and fit for one, fit in zip(possible, fits, strict=True)]
+        for row, (own, whole) in enumerate(zip(steps, wholes, strict=True)):
+            if own:
+                is_cut = len(whole) == self._room_at_start[row] or len(own[-1]) == self._max_step_tokens
+                possible[row] &= is_cut or own[-1][-1] in self._owner.end_tokens or self._closes(own[-1])
+                ended[row] |= len(whole) == self._room_at_start[row] or len(own) == steps_left
+        impossible = ~torch.tensor(possible, device=self.device)
+        return Rehearsal(log_prob.masked_fill(impossible, -math.inf), torch.tensor(ended, device=self.device), texts)
+
+    def _is_end(self, block: list[int], answer: str) -> bool:
+        """Whether an answer that ends with ``block`` is finished."""
+        stop = self._owner.stop
+        return block[-1] in self._owner.end_tokens or (stop is not None and stop.ends(answer))
+
+    def _closes(self, block: list[int]) -> bool:
+        """Whether a step ends with the last token of ``block``, were there no limits."""
+        tracker = self._owner.boundary.track(self._owner.vocabulary, 1)
+        first = torch.zeros(1, dtype=torch.long, device=self.device)
+        closed = [tracker.closes(first, torch.tensor([token], device=self.device)) for token in block]
+        return host.is_true(closed[-1].all())
+
+    def _texts(self, blocks: list[list[int]], contexts: Sequence[list[int]] | None = None) -> list[str]:
         """Decode each block after the tokens before it: what a token reads as may depend on them."""
         ends = self._owner.end_tokens
-        seen = [[token for token in context if token not in ends] for context in self._context_at_start]
+        contexts = self._context_at_start if contexts is None else contexts
+        seen = [[token for token in context if token not in ends] for context in contexts]
         whole = [
             [*before, *(token for token in block if token not in ends)] for before, block in zip(seen, blocks, strict=True)
         ]

@@ -11,6 +11,7 @@ Models that attend in both directions have no cache to keep: they read every row
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +54,7 @@ class TransformersRewardSession:
         self.tokens_forwarded = torch.zeros(len(prompts), dtype=torch.long, device=self.device)
         self._forward: CachedForward | None = None
         self._layouts: list[list[int]] | None = None  # of the steps in `_layouts_of`
-        self._layouts_of: Sequence[str] | None = None
+        self._layouts_of: Sequence[str | None] | None = None
         if owner.incremental:
             self._forward = CachedForward(owner.backbone, len(distinct), owner.micro_batch)
             self._group = torch.tensor([prompts.index(prompt) for prompt in distinct], device=self.device)
@@ -80,6 +81,31 @@ class TransformersRewardSession:
 
     def score(self, steps: Sequence[str]) -> Tensor:
         """Append a step to each row; logits of the aggregated scores, NaN for rows without room."""
+        return self._score(steps)
+
+    def rehearse(self, steps: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """Score several next steps of each row, and go back to where the rows stand."""
+        before, aggregate_before = list(self._rows), copy.copy(self._aggregate)  # an update makes a new state
+        num_steps = max(map(len, steps))
+        shape = (len(steps), num_steps)
+        logits = torch.full(shape, torch.nan, dtype=self._aggregate.dtype, device=self.device)
+        room = [True] * len(steps)
+        flags: list[list[bool]] = []
+        for s in range(num_steps):
+            following = [own[s] if s < len(own) and go else None for own, go in zip(steps, room, strict=True)]
+            room = self._fits(following)
+            flags.append(room)
+            logits[:, s] = self._score(following)
+        # Where a layout changed before its end, the cache now holds less of what it held.
+        kept = [_shared(old.tokens, new.tokens) for old, new in zip(before, self._rows, strict=True)]
+        self._rows = [_Row(row.problem, row.steps, row.tokens[:length]) for row, length in zip(before, kept, strict=True)]
+        self._aggregate, self._layouts = aggregate_before, None
+        if self._forward is not None:
+            self._forward.rewind(torch.tensor(kept, device=self.device))
+        return logits, torch.tensor(flags, dtype=torch.bool, device=self.device).reshape(num_steps, -1).T
+
+    def _score(self, steps: Sequence[str | None]) -> Tensor:
+        """Score the rows that have a step and room for it."""
         fits = self._fits(steps)
         layouts = self._lay_out(steps)
         logits = torch.full((len(steps),), torch.nan, dtype=self._aggregate.dtype, device=self.device)
@@ -94,20 +120,29 @@ class TransformersRewardSession:
             rows, order = self._forward.first(num_fitting), self._forward.order[:num_fitting]
             scores = self._read_on(self._forward, layouts, order)
         for row in order:
-            self._rows[row] = _Row(self._rows[row].problem, (*self._rows[row].steps, steps[row]), layouts[row])
+            step = steps[row]
+            if step is not None:
+                self._rows[row] = _Row(self._rows[row].problem, (*self._rows[row].steps, step), layouts[row])
         self._layouts = None
         logits[rows] = self._aggregate.update(rows, scores)
         return logits
 
-    def _fits(self, steps: Sequence[str]) -> list[bool]:
-        return [len(tokens) <= self._owner.context_length for tokens in self._lay_out(steps)]
+    def _fits(self, steps: Sequence[str | None]) -> list[bool]:
+        layouts = self._lay_out(steps)
+        return [
+            step is not None and len(tokens) <= self._owner.context_length
+            for step, tokens in zip(steps, layouts, strict=True)
+        ]
 
-    def _lay_out(self, steps: Sequence[str]) -> list[list[int]]:
+    def _lay_out(self, steps: Sequence[str | None]) -> list[list[int]]:
         """Tokens of every row with its next step; rows that say the same are laid out once, for fits and score together."""
         if self._layouts is None or self._layouts_of is not steps:
             known: dict[tuple[str, tuple[str, ...]], list[int]] = {}
             self._layouts, self._layouts_of = [], steps
             for row, step in zip(self._rows, steps, strict=True):
+                if step is None:
+                    self._layouts.append([])
+                    continue
                 key = (row.problem, (*row.steps, step))
                 if key not in known:
                     text = ["".join(key[1])] if self._whole_prefix else key[1]
