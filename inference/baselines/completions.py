@@ -79,6 +79,7 @@ def draw_completions(
     for record in smc.history[1:]:
         logits = record.sites.get(f"score_{record.t}")
         taken = [] if logits is None else host.as_list(logits.double().sigmoid())
+        assert record.finished is not None and record.truncated is not None  # the program keeps both
         ends, cuts = host.as_list(record.finished.flatten()), host.as_list(record.truncated.flatten())
         for slot, group in enumerate(record.groups):
             texts[group].append(sessions.texts[record.t][slot])

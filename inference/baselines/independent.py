@@ -92,10 +92,14 @@ class IndependentSampling(Baseline):
 
         Raises
         ------
+        TypeError
+            If the pool is another kind of result, such as one whose size depends on what it holds.
         ValueError
             If the pool has fewer completions, this method selects by scores and they have none, or one of the two is greedy
             and the other is not.
         """
+        if not isinstance(pool, CompletionsResult):
+            raise TypeError(f"expected a pool of independent completions, got {type(pool).__name__}")
         if (pool.method == Greedy.method) != isinstance(self, Greedy):
             raise ValueError(f"expected completions drawn as {self.method} draws them, got some of {pool.method}")
         size = pool.num_completions if num_completions is None else num_completions
