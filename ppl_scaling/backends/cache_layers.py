@@ -57,11 +57,10 @@ class _Layer(CacheLayerMixin):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None and self.values is not None
-        places, positions = self._layers.places, self._layers.positions.to(self.keys.device)
-        rows = torch.arange(places.start, places.stop, device=self.keys.device)[:, None]
+        places, span = self._layers.places, self._layers.span
+        rows, positions = (index.to(self.keys.device) for index in self._layers.written)
         self.keys[rows, :, positions] = key_states.transpose(1, 2).to(self.keys.device)
         self.values[rows, :, positions] = value_states.transpose(1, 2).to(self.keys.device)
-        span = self._layers.span
         # Both moves are free where the cache lies on the device of the model.
         return (
             self.keys[places, :, :span].to(key_states.device),
@@ -89,8 +88,8 @@ class CacheLayers:
         Size of the storage.
     places : slice
         Rows that the current forward pass works on.
-    positions : Tensor, shape (n, q)
-        Where it writes.
+    written : tuple of Tensor, shapes (n, 1) and (n, q)
+        Rows and columns that it writes to.
     span : int
         How many columns it reads.
     in_main_memory : bool
@@ -101,7 +100,7 @@ class CacheLayers:
         self.num_rows = num_rows
         self.columns = 0
         self.places = slice(0, 0)
-        self.positions = torch.zeros(0, 0, dtype=torch.long)
+        self.written = torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 0, dtype=torch.long)
         self.span = 0
         self.in_main_memory = False
         self.cache = Cache(layers=[_Layer(self) for _ in range(num_layers)])

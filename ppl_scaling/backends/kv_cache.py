@@ -85,6 +85,8 @@ class CachedForward:
         types = getattr(config, "layer_types", None)
         self._layer_types = set(types) if types else None
         self._window = _sliding_window(config)
+        self._seen = torch.zeros((), dtype=model.dtype, device=self.device)
+        self._hidden = torch.full((), -math.inf, dtype=model.dtype, device=self.device)
 
     @property
     def num_rows(self) -> int:
@@ -193,7 +195,8 @@ class CachedForward:
             self._layers.overwrite(moved[0], moved[1], self._longest)
 
     def _forward_some(self, tokens: Tensor, positions: Tensor, places: slice, kwargs: dict[str, Any]) -> Tensor:
-        self._layers.places, self._layers.positions = places, positions
+        rows = torch.arange(places.start, places.stop, device=self.device)
+        self._layers.places, self._layers.written = places, (rows[:, None], positions)
         with torch.no_grad():
             return self.model(
                 input_ids=tokens,
@@ -218,8 +221,7 @@ class CachedForward:
 
     def _additive(self, seen: Tensor) -> Tensor:
         """Make what is added to the attention scores, once a pass; kernels would make it anew in every layer."""
-        mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=self.device)
-        return mask.masked_fill_(~seen, -math.inf)
+        return torch.where(seen, self._seen, self._hidden)
 
 
 def _settle(places: list[int]) -> tuple[list[int], list[int], list[int]]:
