@@ -1,12 +1,36 @@
 """Inference algorithms: how a posterior is computed, by sampling or exactly."""
 
+from ppl_scaling.inference.annealed import AnnealedResult, AnnealedSMC
 from ppl_scaling.inference.answers import Answer
+from ppl_scaling.inference.baselines import (
+    BASELINES,
+    DVTS,
+    AdaptiveSelfConsistency,
+    BeamSearch,
+    BestOfN,
+    CompletionsResult,
+    DifficultyAdaptiveSelfConsistency,
+    EarlyStoppingSelfConsistency,
+    Greedy,
+    MajorityVote,
+    SingleSample,
+    WeightedBestOfN,
+    nested_budgets,
+)
+from ppl_scaling.inference.chain_results import ParallelTemperingResult, ParticleGibbsResult
+from ppl_scaling.inference.conditional_smc import ConditionalSMCFilter, Reference
+from ppl_scaling.inference.entropic import EntropicParticleFilter, EntropicResult
 from ppl_scaling.inference.enumeration import ExactPosterior, ExactTrajectory, enumerate_posterior
 from ppl_scaling.inference.genealogy import Genealogy
+from ppl_scaling.inference.islands import Islands
 from ppl_scaling.inference.method import Method, Progress
+from ppl_scaling.inference.parallel_tempering import ParallelTempering
 from ppl_scaling.inference.particle_filter import ParticleFilter
+from ppl_scaling.inference.particle_gibbs import ParticleGibbs
 from ppl_scaling.inference.particle_state import ParticleState
+from ppl_scaling.inference.pooling import IslandsResult
 from ppl_scaling.inference.records import StepRecord
+from ppl_scaling.inference.resample_move import ResampleMoveFilter, ResampleMoveResult
 from ppl_scaling.inference.resampling import (
     RESAMPLING_SCHEMES,
     multinomial,
@@ -20,22 +44,49 @@ from ppl_scaling.inference.results import ParticleFilterResult, Result, Trajecto
 from ppl_scaling.inference.smc_filter import SMCFilter
 
 __all__ = [
+    "BASELINES",
+    "DVTS",
     "RESAMPLING_SCHEMES",
+    "AdaptiveSelfConsistency",
+    "AnnealedResult",
+    "AnnealedSMC",
     "Answer",
+    "BeamSearch",
+    "BestOfN",
+    "CompletionsResult",
+    "ConditionalSMCFilter",
+    "DifficultyAdaptiveSelfConsistency",
+    "EarlyStoppingSelfConsistency",
+    "EntropicParticleFilter",
+    "EntropicResult",
     "ExactPosterior",
     "ExactTrajectory",
     "Genealogy",
+    "Greedy",
+    "Islands",
+    "IslandsResult",
+    "MajorityVote",
     "Method",
+    "ParallelTempering",
+    "ParallelTemperingResult",
     "ParticleFilter",
     "ParticleFilterResult",
+    "ParticleGibbs",
+    "ParticleGibbsResult",
     "ParticleState",
     "Progress",
+    "Reference",
+    "ResampleMoveFilter",
+    "ResampleMoveResult",
     "Result",
     "SMCFilter",
+    "SingleSample",
     "StepRecord",
     "Trajectory",
+    "WeightedBestOfN",
     "enumerate_posterior",
     "multinomial",
+    "nested_budgets",
     "resampling_scheme",
     "residual",
     "ssp",

@@ -47,7 +47,7 @@ from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.models.proposals import GivenSteps
 from ppl_scaling.models.sessions import ParticleSessions
 
-__all__ = ["Costs", "Population", "cut_and_regrow", "read_group", "write"]
+__all__ = ["Costs", "NoAnswers", "Population", "check_latents", "cut_and_regrow", "read_group", "write"]
 
 Steps = Sequence[Sequence[int]]
 
@@ -102,13 +102,15 @@ class Population:
         return np.array([len(one.token_blocks) for one in self.trajectories])
 
 
-class _NoAnswers:
+class NoAnswers:
     """Leaves answers for later: most trajectories of a move are thrown away."""
 
     def extract(self, text: str) -> str | None:
+        """Find nothing."""
         return None
 
     def equivalent(self, first: str, second: str) -> bool:
+        """Compare as texts."""
         return first == second
 
 
@@ -154,8 +156,8 @@ def write(
         if group in smc.failures:
             populations.append(smc.failures[group])
             continue
-        _check_latents(view)
-        trajectories = view.trajectories(np.full(num_particles, 1 / num_particles), _NoAnswers())
+        check_latents(view)
+        trajectories = view.trajectories(np.full(num_particles, 1 / num_particles), NoAnswers())
         populations.append(Population(problem, trajectories, view.last("log_weights")))
     return populations, costs
 
@@ -241,7 +243,7 @@ def _log_ratio(old: Population, new: Population, power: float) -> NDArray[np.flo
     return change + lengths
 
 
-def _check_latents(view: GroupView) -> None:
+def check_latents(view: GroupView) -> None:
     """Refuse programs with latents that are no token blocks: a replay would draw them again."""
     if other := sorted(view.latents()):
         raise TypeError(f"expected a model whose only latent sites are the token blocks x_t, got {', '.join(other)} as well")
