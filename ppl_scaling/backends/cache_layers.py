@@ -21,7 +21,7 @@ __all__ = ["CacheLayers", "is_out_of_memory"]
 
 _COLUMNS = 32  # the cache grows by at least this many columns at a time, and by a sixteenth of what it has
 _COMPACTION = 0.8  # a gather that leaves less than this share of the memory in use makes a smaller copy
-_SLAB_BYTES = 64 * 2**20  # larger than what allocators keep to themselves, small beside a cache that matters
+_SLAB_BYTES = 33 * 2**20  # just larger than what allocators keep to themselves, small beside a cache that matters
 
 
 class _Slab:
@@ -156,7 +156,7 @@ class CacheLayers:
             first = parts[-1][0]
             size = self.num_rows * first.shape[1] * self.columns * first.shape[3] * first.element_size()
             batch = [parts.pop()]
-            while parts and _alike(parts[-1][0], first) and (len(batch) + 1) * size <= _SLAB_BYTES:
+            while parts and _alike(parts[-1][0], first) and len(batch) * size < _SLAB_BYTES:
                 batch.append(parts.pop())
             self._guard(partial(self._copy, batch, used, places))
 
