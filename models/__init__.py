@@ -3,6 +3,7 @@
 Nothing in here loops over time or resamples; that is :mod:`ppl_scaling.inference`.
 """
 
+from ppl_scaling.models.draft import DraftProposal
 from ppl_scaling.models.handlers import Handled
 from ppl_scaling.models.likelihoods import BernoulliLikelihood, Emission, Likelihood, OddsLikelihood, TwistLikelihood
 from ppl_scaling.models.proposals import GivenSteps, SamplingProposal
@@ -11,6 +12,7 @@ from ppl_scaling.models.token_block import TokenBlock
 
 __all__ = [
     "BernoulliLikelihood",
+    "DraftProposal",
     "Emission",
     "GivenSteps",
     "Handled",
