@@ -20,6 +20,7 @@ from ppl_scaling.inference.baselines import (
     beta_confidence,
     dirichlet_confidence,
 )
+from ppl_scaling.inference.baselines.adaptive import Pool
 from ppl_scaling.models import LanguageModelStateSpace
 from tests.inference.baselines import laws
 from tests.statistics import assert_mean
@@ -173,6 +174,23 @@ def test_a_batch_of_problems_of_all_difficulties():
     assert [results[one].num_rounds for one in hard[:8]] == [2] * 8
     assert [one.problem for one in results.values()] == problems
     assert all(results[one].answer == "a" for one in easy)
+
+
+def test_a_block_is_given_what_the_block_before_has_needed():
+    class NeedsSeven(DifficultyAdaptiveSelfConsistency):
+        def decided(self, pool):
+            return len(pool.completions) >= 7
+
+    settings = {"num_presamples": 3, "judge_window": 2, "batch_size": 2, "max_completions": 30}
+    results = make(NeedsSeven, two_kinds(), **settings).run_batch(["x x x q", "x x q", "x q", "q"], seed=0)
+    assert [one.num_completions for one in results] == [7] * 4
+    assert [one.num_rounds for one in results] == [3, 3, 2, 2]  # 3 + 2 + 2, and then 3 + 4
+
+
+def test_a_window_is_one_of_those_that_were_drawn():
+    method = make(EarlyStoppingSelfConsistency, two_kinds(), window_size=2)
+    for answers, decided in [([0, 0], True), ([0, 1, 1], False), ([0, 1, 1, 1], True), ([0, 0, None, None], False)]:
+        assert method.decided(Pool([], 0, answers)) is decided
 
 
 def test_a_problem_alone_has_presamples_and_then_rounds():

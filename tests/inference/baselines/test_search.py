@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,6 +216,16 @@ def test_every_candidate_that_ended_is_reported_once_with_its_own_history(kind):
         voters = [one for one in result.trajectories if one.answer is not None and one.weight > 0]
         best = max(voters, key=lambda one: one.score)  # the first of those that tie
         assert result.answer == best.answer
+
+
+def test_a_subtree_votes_for_an_answer_if_it_has_one():
+    model = early_ends(None)
+    one = make(DVTS, model, num_particles=1).run("?", seed=0).trajectories[0]
+    good, better = replace(one, answer="a", score=0.3), replace(one, answer="b", score=0.4)
+    none = replace(one, answer=None, score=0.9)
+    search = make(DVTS, model, num_particles=8, beam_width=4)
+    assert search.electorate([none, good, better, none], [0, 1, 3, 5]) == [2, 3]
+    assert search.electorate([better, better], [2, 0]) == [0]  # the first that ended
 
 
 @pytest.mark.parametrize("kind", SEARCHES, ids=lambda kind: kind.method)
