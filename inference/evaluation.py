@@ -12,13 +12,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from ppl_scaling import __version__
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.evaluation_file import EvaluationFile, EvaluationRecord
@@ -82,7 +82,7 @@ class Evaluation:
         self.batch_size = batch_size
         digest = hashlib.sha256(json.dumps([[one.id, one.problem, one.answer] for one in problems]).encode()).hexdigest()
         fingerprint = {
-            "version": __version__,
+            "version": version("ppl-scaling"),
             "problems": digest,
             "num_problems": len(problems),
             "seeds": self.seeds,
@@ -141,19 +141,28 @@ class Evaluation:
         list of EvaluationRecord
             All of them, the old ones too.
         """
+        for new in self.advance(method, grade, keep_trajectories=keep_trajectories):
+            if on_record is not None:
+                for record in new:
+                    on_record(record)
+        return self.records
+
+    def advance(
+        self, method: Method, grade: GradeAnswer, *, keep_trajectories: bool = False
+    ) -> Iterator[list[EvaluationRecord]]:
+        """Do as :meth:`run` does, batch by batch: gives what is new of each batch, once it is on the disk."""
         for seed, number, batch in self._batches():
             wanted = {index for index, _ in batch if (seed, index) not in self._file.records}
             new: list[EvaluationRecord] = []
             if not wanted:
+                yield new
                 continue
             for task, outcome, batch_seed, seconds in _outcomes(method, batch, seed, number):
                 if task[0] in wanted:
                     graded = Grade(False) if isinstance(outcome, Exception) else grade(outcome.answer, task[1].answer)
                     new.append(_record(task, seed, outcome, graded, batch_seed, seconds, keep_trajectories))
             self._file.append(new)
-            for record in new if on_record is not None else []:
-                on_record(record)
-        return self.records
+            yield new
 
     def _batches(self) -> Iterator[tuple[int, int, list[_Task]]]:
         tasks = list(enumerate(self.problems))
@@ -201,7 +210,7 @@ def _outcomes(
     else:
         seconds = (time.perf_counter() - started) / len(batch)
         for task, outcome in zip(batch, outcomes, strict=True):
-            yield task, outcome, batch_seed, seconds
+            yield task, outcome, batch_seed, outcome.seconds / len(batch) if isinstance(outcome, Result) else seconds
         return
     for position, task in enumerate(batch):
         alone, started = _derived(seed, number, position), time.perf_counter()

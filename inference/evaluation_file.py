@@ -209,7 +209,8 @@ def read_evaluation(path: str | Path) -> list[EvaluationRecord]:
 def _parse(content: bytes, path: str | Path) -> tuple[list[EvaluationRecord], int]:
     """Give the records, and how many bytes they take; only the last line may be broken."""
     lines = content.split(b"\n")
-    records, length = [], 0
+    records: list[EvaluationRecord] = []
+    length = 0
     for number, line in enumerate(lines[:-1], start=1):
         record = None
         with contextlib.suppress(ValueError, TypeError):

@@ -11,6 +11,9 @@ import sys
 import typer
 from rich.console import Console
 
+from ppl_scaling.cli.curve import curve
+from ppl_scaling.cli.evaluate import evaluate
+from ppl_scaling.cli.lists import ListCommand
 from ppl_scaling.cli.problems import problems
 from ppl_scaling.cli.solve import solve
 from ppl_scaling.errors import PPLScalingError
@@ -26,6 +29,8 @@ app = typer.Typer(
 )
 app.command()(solve)
 app.command()(problems)
+app.command(cls=ListCommand)(evaluate)
+app.command(cls=ListCommand)(curve)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from ppl_scaling.cli import main
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
 from ppl_scaling.tasks import generate_problems
 
@@ -17,22 +16,6 @@ PROBLEM = generate_problems(1, seed=7)[0].problem
 def in_a_new_process(*arguments):
     command = [sys.executable, "-c", "from ppl_scaling.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd):
-    """Call the command line within the test's process: the same entry point without the seconds of starting Python."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ppl-scaling", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capfd.readouterr()
-        code = ended.value.code or 0
-        return subprocess.CompletedProcess(arguments, code, written.out, written.err)
-
-    return call
 
 
 def test_problems_are_json_lines_and_deterministic(cli):
@@ -168,7 +151,7 @@ def test_the_likelihood_follows_the_aggregation_unless_it_is_given(cli, options,
     )
 
 
-@pytest.mark.parametrize("command", [[], ["solve"], ["problems"]])
+@pytest.mark.parametrize("command", [[], ["solve"], ["problems"], ["evaluate"], ["curve"]])
 def test_help(cli, command):
     ran = cli(*command, "--help")
     assert ran.returncode == 0 and "Usage" in ran.stdout

@@ -49,7 +49,7 @@ def test_a_line_a_problem_that_agrees_with_the_result(tmp_path):
         assert record.trajectories == json.loads(json.dumps(result.to_dict()["trajectories"]))
     assert len({one.batch_seed for one in records}) == 3
     run(tmp_path / "without.jsonl", seeds=(5,))
-    assert "trajectories" not in (tmp_path / "without.jsonl").read_text()
+    assert '"trajectories"' not in (tmp_path / "without.jsonl").read_text()
 
 
 def test_seeds_repeat_the_problems_with_other_numbers(complete):

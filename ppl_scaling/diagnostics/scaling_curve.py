@@ -1,0 +1,172 @@
+"""Scaling curves as files: accuracy against budget and against tokens, in a picture and in tables.
+
+Methods differ by marker, line and grey value as well as by colour, so the picture can be read in black and white.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
+
+from ppl_scaling.inference.evaluation_summary import CurvePoint
+
+__all__ = ["plot_scaling_curve", "write_scaling_curve"]
+
+# Colours that the colour-blind tell apart (Okabe and Ito), ordered so that neighbours differ in lightness.
+_COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#7F7F7F")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+_FORMATS = ("png", "pdf", "svg")
+_SPREAD = 0.012  # of the width: intervals at one budget stand side by side
+
+
+def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None) -> Figure:
+    """Draw accuracy against budget (left) and against generated tokens (right), with 95 % bootstrap intervals.
+
+    A method with a single point, such as greedy decoding, has a thin line across the picture.
+
+    Parameters
+    ----------
+    points : sequence of CurvePoint
+        As ``scaling_curve`` gives them.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib Figure
+        Not known to pyplot; save it with ``savefig``.
+
+    Raises
+    ------
+    ValueError
+        If there are no points.
+    """
+    if not points:
+        raise ValueError("expected at least one point to draw, got none")
+    curves: dict[str, list[CurvePoint]] = defaultdict(list)
+    for one in points:
+        curves[one.method].append(one)
+    rows = math.ceil(len(curves) / 4)
+    figure = Figure(figsize=(10, 4.4 + 0.25 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True)
+    budgets = [one.budget for one in points]
+    tokens = [max(one.tokens_per_problem, 1.0) for one in points]
+    _log_axis(left, budgets, "budget (particles or completions a problem)")
+    _log_axis(right, tokens, "generated tokens a problem")
+    left.set_xticks(sorted(set(budgets)))
+    left.xaxis.set_minor_locator(NullLocator())
+    styles = zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), itertools.cycle(_LINES), strict=False)
+    for position, ((method, curve), (colour, marker, line)) in enumerate(zip(curves.items(), styles, strict=False)):
+        curve.sort(key=lambda one: one.budget)
+        shift = (position - (len(curves) - 1) / 2) * _SPREAD
+        for axes, places in (
+            (left, [_moved(left, one.budget, shift) for one in curve]),
+            (right, [max(one.tokens_per_problem, 1.0) for one in curve]),
+        ):
+            _draw(axes, places, curve, method, colour, marker, line)
+    left.set_ylabel("accuracy")
+    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(curves)), frameon=False, handlelength=4)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def write_scaling_curve(
+    points: Sequence[CurvePoint],
+    folder: str | Path,
+    *,
+    title: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write ``curve.csv``, ``curve.json`` and the picture as ``curve.png``, ``curve.pdf`` and ``curve.svg``.
+
+    Parameters
+    ----------
+    points : sequence of CurvePoint
+    folder : str or Path
+        Made if need be.
+    title : str, optional
+    settings : mapping, optional
+        Recorded in ``curve.json``.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    ValueError
+        If there are no points.
+    """
+    figure = plot_scaling_curve(points, title=title)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [one.to_dict() for one in points]
+    with (folder / "curve.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    content = json.dumps({"settings": dict(settings or {}), "points": rows}, indent=2)
+    (folder / "curve.json").write_text(content + "\n", encoding="utf-8")
+    for kind in _FORMATS:
+        figure.savefig(folder / f"curve.{kind}", dpi=200)
+    return [folder / f"curve.{kind}" for kind in ("csv", "json", *_FORMATS)]
+
+
+def _log_axis(axes: Axes, places: Sequence[float], label: str) -> None:
+    axes.set_xscale("log", base=2)
+    low, high = min(places), max(places)
+    room = max((high / low) ** 0.06, 1.15)
+    axes.set_xlim(low / room, high * room)
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(True, linewidth=0.5, color="#DDDDDD")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _moved(axes: Axes, place: float, share: float) -> float:
+    """Move a place along the logarithmic axis by a share of its length."""
+    low, high = axes.get_xlim()
+    return place * (high / low) ** share
+
+
+def _draw(
+    axes: Axes, places: Sequence[float], curve: Sequence[CurvePoint], label: str, colour: str, marker: str, line: Any
+) -> None:
+    accuracies = [one.summary.accuracy for one in curve]
+    below = [max(0.0, one.summary.accuracy - one.summary.accuracy_low) for one in curve]
+    above = [max(0.0, one.summary.accuracy_high - one.summary.accuracy) for one in curve]
+    if len(curve) == 1:
+        axes.axhline(accuracies[0], color=colour, linewidth=0.8, linestyle=line)
+    axes.errorbar(
+        places,
+        accuracies,
+        yerr=[below, above],
+        label=label,
+        color=colour,
+        marker=marker,
+        linestyle=line,
+        linewidth=1.6,
+        markersize=7,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        elinewidth=0.8,
+        capsize=2,
+    )

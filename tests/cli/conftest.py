@@ -1,0 +1,41 @@
+"""The command line within the test's process, on the embedded models or on finite ones that load at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.cli import main
+from ppl_scaling.cli.options import ModelOptions, Models
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Call the command line within the test's process: the same entry point without the seconds of starting Python."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ppl-scaling", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capfd.readouterr()
+        code = ended.value.code or 0
+        return subprocess.CompletedProcess(arguments, code, written.out, written.err)
+
+    return call
+
+
+@pytest.fixture
+def finite_models(monkeypatch):
+    """Models of a world whose answers are 1 and 2, in place of those that the options name; gives the list of loads."""
+    loads = []
+
+    def load(options):
+        loads.append(options)
+        table = {"": {"so ": 0.4, r"\boxed{1}": 0.35, r"\boxed{2}": 0.25}, "}": {"$": 1.0}}
+        reward = FiniteRewardModel(lambda prompt, text: 0.8 if "1" in text else 0.4)
+        return Models(FiniteLanguageModel(table), reward, options)
+
+    monkeypatch.setattr(ModelOptions, "load", load)
+    return loads
