@@ -74,6 +74,7 @@ class TransformersSession:
         self._room = [min(limit, owner.context_length - len(encoded[prompts[group]])) for group in self._group]
         self._context: list[list[int]] = [[] for _ in self._group]
         self._answers = [""] * len(self._group)
+        self._accepted = True
         self.select(torch.arange(len(self._group), device=self.device))
 
     @property
@@ -87,7 +88,9 @@ class TransformersSession:
         return torch.tensor(self._counts, device=self.device)
 
     def select(self, rows: Tensor) -> None:
-        """Begin a step with the rows ``rows``, in that order."""
+        """Begin a step with the rows ``rows``, in that order. A block that was tried and not accepted is forgotten."""
+        if not self._accepted:
+            self._forward.rewind(self._start_lengths)
         chosen = host.as_list(rows)
         self._next_place = [self._next_place[row] for row in chosen]
         if min(self._next_place) < 0:
@@ -158,8 +161,8 @@ class TransformersSession:
         """Try several steps on each row; see ``interfaces.LanguageModelSession``."""
         if self._accepted:
             raise RuntimeError("expected rehearse at the beginning of a step, got it after accept")
-        steps = [[list(step) for step in row] for row in steps]
-        wholes = [[token for step in row for token in step] for row in steps]
+        listed = [[list(step) for step in row] for row in steps]
+        wholes = [[token for step in row for token in step] for row in listed]
         fits = [len(whole) <= room for whole, room in zip(wholes, self._room_at_start, strict=True)]
         tried = [whole if fit else [] for whole, fit in zip(wholes, fits, strict=True)]
         self._forward.rewind(self._start_lengths)
@@ -168,9 +171,9 @@ class TransformersSession:
         self._current, self._remembered = None, []  # what was drawn before has been written over
         for row, count in enumerate(counts):
             self._counts[self._group[row]] += count
-        texts, ended, possible = write_on(steps, self._context_at_start, self._answers, self._texts, self._is_end)
+        texts, ended, possible = write_on(listed, self._context_at_start, self._answers, self._texts, self._is_end)
         possible = [one and fit for one, fit in zip(possible, fits, strict=True)]
-        for row, (own, whole) in enumerate(zip(steps, wholes, strict=True)):
+        for row, (own, whole) in enumerate(zip(listed, wholes, strict=True)):
             if own:
                 is_cut = len(whole) == self._room_at_start[row] or len(own[-1]) == self._max_step_tokens
                 possible[row] &= is_cut or own[-1][-1] in self._owner.end_tokens or self._closes(own[-1])

@@ -4,10 +4,13 @@ The chains of a case are groups of one batch. They start in the exact posterior;
 it, more with every sweep.
 """
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 
+from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
 from ppl_scaling.errors import AllWeightsZeroError, ScoreError
 from ppl_scaling.inference import ConditionalSMCFilter, ParticleFilter, ParticleGibbs, Reference, enumerate_posterior
 from ppl_scaling.inference.ancestor_sampling import rehearse
@@ -36,6 +39,24 @@ def test_the_kernel_leaves_the_posterior_invariant(world, likelihood, size, thre
         model, num_particles=size, ess_threshold=threshold, ancestor_sampling=past, answer_format=LastLetter()
     )
     assert_invariant(gibbs, 250, 2, seed=1, can_die=world == "impossible branches")
+
+
+def long_memory():
+    """The first letter decides what the language model writes later, and what the reward model thinks of it."""
+    later = [first + "".join(rest) for first in "ab" for size in range(3) for rest in product("cd", repeat=size)]
+    table = {f"?{text}": dict(zip("cd", (0.9, 0.1) if text[0] == "a" else (0.1, 0.9), strict=True)) for text in later}
+    language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5, "$": 0.0}} | table)
+    reward = FiniteRewardModel(lambda prompt, text: 0.8 if (text[0] == "a") == (text[-1] == "d") else 0.3)
+    return LanguageModelStateSpace(language, reward, max_steps=4)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0])
+def test_pasts_are_drawn_with_both_models_of_the_future(threshold):
+    """Where the future depends on the first step, leaving out what either model says of it would show here."""
+    gibbs = ParticleGibbs(
+        long_memory(), num_particles=4, ess_threshold=threshold, ancestor_sampling=True, answer_format=LastLetter()
+    )
+    assert_invariant(gibbs, 600, 3, seed=3)
 
 
 @pytest.mark.parametrize("past", [False, True])
@@ -190,8 +211,6 @@ def test_a_short_look_ahead_costs_less_and_reads_only_that_far():
 
 def test_ancestor_sampling_lets_early_steps_change():
     """Few particles and long answers: all lineages meet in the reference unless its past is drawn anew."""
-    from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
-
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5, "$": 0.0}})
     reward = FiniteRewardModel(lambda prompt, text: 0.3 if text.endswith("a") else 0.6)
     model = LanguageModelStateSpace(language, reward, max_steps=20)
