@@ -2,6 +2,7 @@
 
 from ppl_scaling.inference.annealed import AnnealedResult, AnnealedSMC
 from ppl_scaling.inference.answers import Answer
+from ppl_scaling.inference.auxiliary import AuxiliaryParticleFilter
 from ppl_scaling.inference.baselines import (
     BASELINES,
     DVTS,
@@ -21,6 +22,9 @@ from ppl_scaling.inference.chain_results import ParallelTemperingResult, Particl
 from ppl_scaling.inference.conditional_smc import ConditionalSMCFilter, Reference
 from ppl_scaling.inference.entropic import EntropicParticleFilter, EntropicResult
 from ppl_scaling.inference.enumeration import ExactPosterior, ExactTrajectory, enumerate_posterior
+from ppl_scaling.inference.evaluation import Evaluation, evaluate
+from ppl_scaling.inference.evaluation_file import EvaluationRecord, read_evaluation
+from ppl_scaling.inference.evaluation_summary import CurvePoint, EvaluationSummary, scaling_curve, summarize
 from ppl_scaling.inference.genealogy import Genealogy
 from ppl_scaling.inference.islands import Islands
 from ppl_scaling.inference.method import Method, Progress
@@ -51,14 +55,19 @@ __all__ = [
     "AnnealedResult",
     "AnnealedSMC",
     "Answer",
+    "AuxiliaryParticleFilter",
     "BeamSearch",
     "BestOfN",
     "CompletionsResult",
     "ConditionalSMCFilter",
+    "CurvePoint",
     "DifficultyAdaptiveSelfConsistency",
     "EarlyStoppingSelfConsistency",
     "EntropicParticleFilter",
     "EntropicResult",
+    "Evaluation",
+    "EvaluationRecord",
+    "EvaluationSummary",
     "ExactPosterior",
     "ExactTrajectory",
     "Genealogy",
@@ -85,11 +94,15 @@ __all__ = [
     "Trajectory",
     "WeightedBestOfN",
     "enumerate_posterior",
+    "evaluate",
     "multinomial",
     "nested_budgets",
+    "read_evaluation",
     "resampling_scheme",
     "residual",
+    "scaling_curve",
     "ssp",
     "stratified",
+    "summarize",
     "systematic",
 ]

@@ -164,7 +164,7 @@ class Islands(Method):
         for one in found:
             if isinstance(one, Result) and not hasattr(one, "log_evidence"):
                 raise TypeError(f"expected a method that estimates the evidence, got {self.replicated.method!r}")
-        evidence = np.array([one.log_evidence if isinstance(one, Result) else -math.inf for one in found])
+        evidence = np.array([getattr(one, "log_evidence", -math.inf) for one in found])
         weights = np.exp(evidence - np.logaddexp.reduce(evidence))
         trajectories: list[Trajectory] = []
         for one, log_evidence, weight in zip(found, evidence, weights, strict=True):

@@ -107,7 +107,7 @@ class ResampleMoveFilter(ParticleFilter):
                 finally:
                     batch.note_failures()
                 self._note(batch, t, on_step)
-                self._part(batch, batch.smc.state.ended())
+                self._part(batch)
                 if all(lane.outcome is not None for lane in lanes):
                     break
         except PPLScalingError:
@@ -181,12 +181,11 @@ class ResampleMoveFilter(ParticleFilter):
                 lane.ancestors.append(np.arange(self.num_particles))
         if on_step is not None:
             resampled = tuple(batch.lanes[group].resampled[-1] for group in record.groups)
-            ended = batch.smc.state.ended()
-            on_step(Progress(t, host.count(~ended), tuple(sizes), resampled))
+            on_step(Progress(t, host.count(~batch.ended()), tuple(sizes), resampled))
 
-    def _part(self, batch: _Batch, ended: Tensor) -> None:
+    def _part(self, batch: _Batch) -> None:
         """Let groups that have ended leave the batch."""
-        done = ended.view(-1, self.num_particles).all(-1)
+        done = batch.ended().view(-1, self.num_particles).all(-1)
         for lane, is_done, log_weights, log_evidence in zip(
             batch.present(), host.as_list(done), batch.smc.log_weights, batch.smc.log_evidence, strict=True
         ):
@@ -241,6 +240,13 @@ class _Batch:
     def present(self) -> list[_Lane]:
         """Lanes of the groups in the batch, in their order."""
         return [self.lanes[group] for group in self.smc.groups]
+
+    def ended(self) -> Tensor:
+        """Say which particles have ended."""
+        ended = self.smc.state.ended()
+        if ended is None:
+            raise TypeError("expected the model to keep 'finished' and 'truncated' in its state, got neither")
+        return ended
 
     def leave(self, lane: _Lane) -> Population:
         """Read back what a group has written, and charge its lane for it."""

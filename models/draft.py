@@ -119,12 +119,18 @@ class DraftSessions(ParticleSessions):
             raise ValueError(
                 f"expected the draft language model on the model's device {state['slot'].device}, got {self.language.device}"
             )
-        if self._begun != t:
-            self._begun = t
-            self._catch_up(state, t)
+        self._catch_up(state, t)
         return super().follow(state, t)
 
+    def realign(self, state: Any) -> None:
+        """Read the last step, then bring the rows in line with ``state``."""
+        self._catch_up(state, 1 + max(state.sessions["particles"].token_blocks, default=0))
+        super().realign(state)
+
     def _catch_up(self, state: Any, t: int) -> None:
+        if self._begun == t:
+            return
+        self._begun = t
         if not len(self.slots):
             return
         written = state.sessions["particles"].token_blocks[t - 1]

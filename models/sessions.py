@@ -63,9 +63,16 @@ class ParticleSessions:
         Tensor, shape (K,), bool
             Which particles are active.
         """
+        for other in state.sessions.values():
+            if other is not self and isinstance(other, ParticleSessions):
+                other.realign(state)
         active = self._align(state)
         state["slot"] = torch.arange(len(active), device=active.device)
         return active
+
+    def realign(self, state: Any) -> None:
+        """Bring the rows in line with ``state`` because its slots are about to be numbered anew."""
+        self._align(state)
 
     def _align(self, state: Any) -> Tensor:
         active = ~(state["finished"] | state["truncated"])

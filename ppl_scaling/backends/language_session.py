@@ -74,7 +74,7 @@ class TransformersSession:
         self._room = [min(limit, owner.context_length - len(encoded[prompts[group]])) for group in self._group]
         self._context: list[list[int]] = [[] for _ in self._group]
         self._answers = [""] * len(self._group)
-        self._accepted = True
+        self._accepted, self._start_lengths = True, self._forward.lengths
         self.select(torch.arange(len(self._group), device=self.device))
 
     @property
