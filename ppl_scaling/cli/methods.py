@@ -58,6 +58,7 @@ METHODS: Mapping[str, MethodEntry] = {
     "particle-gibbs": MethodEntry(_INFERENCE, "ParticleGibbs", ("num_iterations",)),
     "parallel-tempering": MethodEntry(_INFERENCE, "ParallelTempering", ("num_iterations", "powers")),
     "annealed-smc": MethodEntry(_INFERENCE, "AnnealedSMC"),
+    "auxiliary-particle-filter": MethodEntry(_INFERENCE, "AuxiliaryParticleFilter"),
     "entropic-particle-filter": MethodEntry(_INFERENCE, "EntropicParticleFilter"),
     "resample-move": MethodEntry(_INFERENCE, "ResampleMoveFilter"),
     "islands": MethodEntry(_INFERENCE, "Islands", ("num_replicates",), around="particle-filter"),
