@@ -41,20 +41,23 @@ def test_the_kernel_leaves_the_posterior_invariant(world, likelihood, size, thre
     assert_invariant(gibbs, 250, 2, seed=1, can_die=world == "impossible branches")
 
 
-def long_memory():
-    """The first letter decides what the language model writes later, and what the reward model thinks of it."""
+def long_memory(likely, right, wrong):
+    """After an 'a' the language model likes to write 'c' and the reward model to read it; after a 'b' it is 'd'."""
     later = [first + "".join(rest) for first in "ab" for size in range(3) for rest in product("cd", repeat=size)]
-    table = {f"?{text}": dict(zip("cd", (0.9, 0.1) if text[0] == "a" else (0.1, 0.9), strict=True)) for text in later}
+    table = {f"?{text}": {("c", "d")[text[0] == "b"]: likely, ("d", "c")[text[0] == "b"]: 1 - likely} for text in later}
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5, "$": 0.0}} | table)
-    reward = FiniteRewardModel(lambda prompt, text: 0.8 if (text[0] == "a") == (text[-1] == "d") else 0.3)
-    return LanguageModelStateSpace(language, reward, max_steps=4)
+
+    def score(prompt, text):
+        return 0.3 + 0.4 * (text == "a") if len(text) == 1 else right if text[0] + text[-1] in ("ac", "bd") else wrong
+
+    return LanguageModelStateSpace(language, FiniteRewardModel(score), max_steps=4)
 
 
-@pytest.mark.parametrize("threshold", [0.5, 1.0])
-def test_pasts_are_drawn_with_both_models_of_the_future(threshold):
-    """Where the future depends on the first step, leaving out what either model says of it would show here."""
+@pytest.mark.parametrize("world", [(0.95, 0.6, 0.5), (0.55, 0.95, 0.1)], ids=["language", "scores"])
+def test_pasts_are_drawn_with_what_both_models_say_of_the_future(world):
+    """The whole future depends on the first step here; leaving out either model would show in one of the worlds."""
     gibbs = ParticleGibbs(
-        long_memory(), num_particles=4, ess_threshold=threshold, ancestor_sampling=True, answer_format=LastLetter()
+        long_memory(*world), num_particles=2, ess_threshold=1.0, ancestor_sampling=True, answer_format=LastLetter()
     )
     assert_invariant(gibbs, 600, 3, seed=3)
 
