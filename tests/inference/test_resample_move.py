@@ -20,7 +20,7 @@ def test_posterior_and_evidence(world, likelihood, ess_threshold):
     smc = ResampleMoveFilter(
         model, num_particles=20, ess_threshold=ess_threshold, answer_format=LastLetter(), resampling=multinomial
     )
-    results = smc.run_batch(["?"] * 200, seed=1)
+    results = smc.run_batch(["?"] * 120, seed=1)
     assert_matches(results, enumerate_posterior(model, "?"))
     assert any(np.isfinite(one.acceptance).any() for one in results)
     assert any(one.resampled.any() for one in results)
@@ -30,7 +30,7 @@ def test_posterior_and_evidence_with_a_proposal():
     model = truncation(LIKELIHOODS["bernoulli"])
     proposal = SamplingProposal(model, temperature=1.6)
     smc = ResampleMoveFilter(model, proposal, num_particles=20, ess_threshold=0.9, answer_format=LastLetter())
-    assert_matches(smc.run_batch(["?"] * 200, seed=2), enumerate_posterior(model, "?"))
+    assert_matches(smc.run_batch(["?"] * 120, seed=2), enumerate_posterior(model, "?"))
 
 
 def test_moves_bring_back_pasts_that_resampling_has_lost():
