@@ -80,7 +80,7 @@ def main():
             method = particle_filter()
             with Evaluation(PROBLEMS, sys.argv[1], settings=SETTINGS, seeds=(0, 1), batch_size=3) as evaluation:
                 print(os.getpid(), flush=True)
-                evaluation.run(method, grade, on_record=lambda record: time.sleep(0.02))
+                evaluation.run(method, grade, on_record=lambda record: time.sleep(0.08))
             os._exit(0)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
