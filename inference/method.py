@@ -18,7 +18,7 @@ from ppl_scaling.inference.results import CHOICES, Result
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.seeding import fresh_seed, seeded
-from ppl_scaling.tasks.answers import MathAnswers
+from ppl_scaling.tasks.grading import shared_grader
 
 __all__ = ["Method", "OnStep", "Progress", "drive", "name_of"]
 
@@ -59,7 +59,7 @@ class Method(ABC):
     choice : {"mode", "best_score", "sample"}
         How a result settles on one answer.
     answer_format : AnswerFormat, optional
-        Default: ``\boxed{}`` answers compared by math-verify.
+        Default: ``\boxed{}`` answers compared by math-verify, under a time limit that holds.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Method(ABC):
             raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {choice!r}")
         self.model = model
         self.choice = choice
-        self.answer_format: AnswerFormat = MathAnswers() if answer_format is None else answer_format
+        self.answer_format: AnswerFormat = shared_grader() if answer_format is None else answer_format
 
     def run(self, problem: str, *, seed: int | None = None, on_step: OnStep | None = None) -> Any:
         """Infer the answer of one problem.

@@ -7,6 +7,7 @@ replaced, when it overruns.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import queue
@@ -14,11 +15,12 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 
 from ppl_scaling.tasks.answers import extract_boxed, settled
 
-__all__ = ["Grade", "MathGrader"]
+__all__ = ["Grade", "MathGrader", "shared_grader"]
 
 _START = 120.0  # seconds that Python may take to import the libraries on a busy machine
 _GRACE = 5.0  # seconds after which it ends itself, should this process be gone
@@ -169,6 +171,14 @@ class MathGrader:
             self.close()
             raise PPLScalingError("the process that grades answers did not start; does `import math_verify` work?")
         return process
+
+
+@lru_cache(maxsize=1)
+def shared_grader() -> MathGrader:
+    """Return the one grader that everybody uses who has none of their own; it ends with the program."""
+    grader = MathGrader()
+    atexit.register(grader.close)
+    return grader
 
 
 def _listen(process: subprocess.Popen[str], replies: queue.SimpleQueue[str]) -> None:

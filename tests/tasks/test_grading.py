@@ -131,3 +131,19 @@ def test_a_process_that_does_not_start_is_an_error(monkeypatch):
 def test_the_limit_is_positive():
     with pytest.raises(ValueError, match="time_limit to be above 0 seconds, got 0"):
         MathGrader(0)
+
+
+def test_methods_share_a_grader_that_no_answer_can_hold_up(monkeypatch):
+    from ppl_scaling.backends.finite import FiniteLanguageModel
+    from ppl_scaling.inference import ParticleFilter
+    from ppl_scaling.models import LanguageModelStateSpace
+    from ppl_scaling.tasks.grading import shared_grader
+
+    towers = {r"\boxed{9^{9^{9^{9}}}}": 0.5, r"\boxed{x+1}": 0.3, r"\boxed{1+x}": 0.2}
+    steps = {"": towers} | {answer: {"$": 1.0} for answer in towers}
+    model = LanguageModelStateSpace(FiniteLanguageModel(steps), None, max_steps=3)
+    smc = ParticleFilter(model, num_particles=30)
+    assert smc.answer_format is shared_grader() is ParticleFilter(model).answer_format
+    monkeypatch.setattr(shared_grader(), "time_limit", 1.0)
+    result = smc.run("?", seed=0)
+    assert len(result.answers) == 2 and sum(one.probability for one in result.answers) == pytest.approx(1.0)
