@@ -56,7 +56,7 @@ def test_sentences_of_at_most_twelve_words(lm):
     settings = {"max_steps": 3, "max_step_tokens": 40, "temperature": 0.8}
     constrained = LanguageModelStateSpace(lm, FiniteRewardModel(brief), **settings)
     free = LanguageModelStateSpace(lm, None, **settings)
-    found, prior = (ParticleFilter(model, num_particles=8).run(QUESTION, seed=1) for model in (constrained, free))
+    found, prior = (ParticleFilter(model, num_particles=16).run(QUESTION, seed=1) for model in (constrained, free))
 
     def share_of_long(result):
         lengths = [max(map(num_words, one.steps)) for one in result.trajectories]
