@@ -6,6 +6,7 @@ Qwen2.5-Math-PRM gives the same score to everything.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2PreTrained
 __all__ = ["Qwen2ForPrmModel", "Qwen2ForProcessRewardModel"]
 
 
-class _Qwen2WithHead(Qwen2PreTrainedModel):
+class _Qwen2WithHead(Qwen2PreTrainedModel, ABC):
     """A Qwen2 body and, at every token, a head."""
 
     # The checkpoints keep the head of the language model that they were made from.
@@ -27,13 +28,13 @@ class _Qwen2WithHead(Qwen2PreTrainedModel):
         self.make_head(config)
         self.post_init()
 
+    @abstractmethod
     def make_head(self, config: Any) -> None:
         """Create the modules of the head."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, hidden: Tensor) -> Tensor:
         """Apply the head."""
-        raise NotImplementedError
 
     def forward(self, input_ids: Tensor | None = None, **kwargs: Any) -> TokenClassifierOutput:
         """Logits of every token."""
