@@ -1,0 +1,1 @@
+"""Laws of verifier scores, each a Pyro program with documented priors."""
