@@ -73,7 +73,7 @@ def plan(
     groups : list of list of Cell
         Cells of a group run side by side; if it has more than one they share completions.
     notes : list of str
-        Cells that cannot be, and why.
+        Cells that cannot be, and why; and methods that the draft model is nothing to.
 
     Raises
     ------
@@ -85,6 +85,8 @@ def plan(
     notes: list[str] = []
     for spec in specs:
         errors = []
+        if options.draft is not None and not spec.takes_proposal:
+            notes.append(f"{spec.label} takes no proposal: what it draws is the model's, not the draft's")
         sizes = budgets[:1] if spec.size is None else budgets
         for budget in sizes:
             try:

@@ -70,6 +70,8 @@ def evaluate(
         raise ValueError(f"expected --num-replicates to be at least 1, got {num_replicates}")
     spec = MethodSpec.parse(method).with_settings(ess_threshold=ess_threshold, resampling=resampling, choice=choice)
     spec = spec.sized(num_particles)
+    if models.draft is not None and not spec.takes_proposal:
+        raise ValueError(f"expected a method that takes a proposal, for --draft, got {spec.name}")
     spec.check(models)  # before the models are loaded
     settings = {"method": spec.name, **models.settings(), **spec.settings, "keep_trajectories": keep_trajectories}
     with (

@@ -1,7 +1,8 @@
 """Methods by name, as they are written on the command line: ``particle-gibbs`` or ``particle-gibbs:num_iterations=8``.
 
-After the colon stand settings of the method (arguments of its class), of its proposal (``proposal_temperature``,
-``proposal_top_p``, ``proposal_top_k``), of the likelihood and of the sampling; these win over the options of the command.
+After the colon stand settings of the method (arguments of its class), of its proposal (``draft``: whether the draft model
+writes; ``proposal_temperature``, ``proposal_top_p``, ``proposal_top_k``), of the likelihood and of the sampling; these win
+over the options of the command.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "MethodEntry", "MethodSpec"]
 
-_PROPOSAL = ("proposal_temperature", "proposal_top_k", "proposal_top_p")
+_PROPOSAL = ("draft", "proposal_temperature", "proposal_top_k", "proposal_top_p")
 _GIVEN = {"self", "model", "proposal", "answer_format", "replicated"}  # made here, and nothing to be typed
 
 
@@ -108,7 +109,7 @@ class MethodSpec:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"expected a method among {', '.join(METHODS)}, got {self.name!r}{hint}")
         own = [one for one in self.parameters if one not in _GIVEN]
-        takes = {*own, *OBSERVING, *SAMPLING, *(_PROPOSAL if "proposal" in self.parameters else ())}
+        takes = {*own, *OBSERVING, *SAMPLING, *(_PROPOSAL if self.takes_proposal else ())}
         for setting in self.settings:
             if setting not in takes:
                 raise ValueError(
@@ -139,6 +140,11 @@ class MethodSpec:
         around = METHODS[self.name].around
         inner = {} if around is None else _parameters(METHODS[around].load())
         return {**inner, **_parameters(METHODS[self.name].load())}
+
+    @property
+    def takes_proposal(self) -> bool:
+        """Whether something else than the model may draw the steps."""
+        return "proposal" in self.parameters
 
     @property
     def size(self) -> str | None:
@@ -203,7 +209,6 @@ class MethodSpec:
             If a setting is out of its range.
         """
         from ppl_scaling.inference import resampling_scheme
-        from ppl_scaling.models import SamplingProposal
 
         parameters = self.parameters
         own = {name: value for name, value in self.settings.items() if name in parameters}
@@ -212,8 +217,8 @@ class MethodSpec:
         if isinstance(own.get("resampling"), str):
             own["resampling"] = resampling_scheme(own["resampling"])
         drawing = {name.removeprefix("proposal_"): self.settings[name] for name in _PROPOSAL if name in self.settings}
-        if drawing:
-            own["proposal"] = SamplingProposal(program, **drawing)
+        if self.takes_proposal:
+            own["proposal"] = models.proposal(program, **drawing)
         entry = METHODS[self.name]
         if entry.around is None:
             return _made(entry, program, own, answer_format)

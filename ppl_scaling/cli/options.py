@@ -16,7 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from ppl_scaling.interfaces import LanguageModel, RewardModel
-    from ppl_scaling.models import LanguageModelStateSpace, Likelihood
+    from ppl_scaling.models import DraftProposal, LanguageModelStateSpace, Likelihood, SamplingProposal
 
 __all__ = ["GradingOptions", "ModelOptions", "Models", "ProblemOptions", "takes"]
 
@@ -49,6 +49,14 @@ class ModelOptions:
             _MODELS,
             "token-classification, qwen-math-prm, math-shepherd, rlhflow, skywork, sequence-classification or judge. "
             "Default: what the configuration tells.",
+        ),
+    ] = None
+    draft: Annotated[
+        str | None,
+        _option(
+            _MODELS,
+            "Language model with the same tokens that writes the steps, which --model then weighs; for methods that take a "
+            "proposal.",
         ),
     ] = None
     aggregation: Annotated[
@@ -127,7 +135,7 @@ class ModelOptions:
         return likelihoods[name]
 
     def load(self) -> Models:
-        """Load both models.
+        """Load the models.
 
         Raises
         ------
@@ -147,14 +155,16 @@ class ModelOptions:
             stop_at_boxed=self.stop_at_boxed,
         )
         quiet_transformers()
-        language_model = TransformersLanguageModel.from_pretrained(
-            self.model or str(LANGUAGE_MODEL_PATH),
-            device=self.device,
-            dtype=self.dtype,
-            device_map=self.device_map,
-            trust_remote_code=self.trust_remote_code,
-            micro_batch=self.micro_batch,
-            **writing,
+        running = {
+            "device": self.device,
+            "dtype": self.dtype,
+            "device_map": self.device_map,
+            "trust_remote_code": self.trust_remote_code,
+            "micro_batch": self.micro_batch,
+        }
+        language_model, draft = (
+            None if name is None else TransformersLanguageModel.from_pretrained(name, **running, **writing)
+            for name in (self.model or str(LANGUAGE_MODEL_PATH), self.draft)
         )
         reward_model = load_reward_model(
             self.prm or str(REWARD_MODEL_PATH),
@@ -163,7 +173,7 @@ class ModelOptions:
             device=self.prm_device or self.device,
             dtype=self.dtype,
         )
-        return Models(language_model, reward_model, self)
+        return Models(language_model, reward_model, self, draft)
 
 
 @dataclass(frozen=True)
@@ -173,6 +183,7 @@ class Models:
     language_model: LanguageModel
     reward_model: RewardModel
     options: ModelOptions
+    draft_language_model: LanguageModel | None = None
 
     def state_space(self, **given: Any) -> LanguageModelStateSpace:
         """Make the model of a run; ``given`` settings of likelihood and sampling win over the options."""
@@ -183,6 +194,34 @@ class Models:
         sampling = {name: given.get(name, getattr(self.options, name, None)) for name in SAMPLING}
         settings = state_space_settings(self.options.preset, **sampling)
         return LanguageModelStateSpace(self.language_model, self.reward_model, likelihood, **settings)
+
+    def proposal(
+        self, program: LanguageModelStateSpace, *, draft: bool | None = None, **drawing: Any
+    ) -> SamplingProposal | DraftProposal | None:
+        """Make what draws the steps; None for the model itself.
+
+        Parameters
+        ----------
+        program : LanguageModelStateSpace
+        draft : bool, optional
+            Whether the draft model draws; default: if there is one.
+        **drawing
+            Temperature and truncation.
+
+        Raises
+        ------
+        ValueError
+            If ``draft`` is no truth value, there is no draft model to draw, or it does not agree with the model.
+        """
+        from ppl_scaling.models import DraftProposal, SamplingProposal
+
+        if not isinstance(draft, bool | None):
+            raise ValueError(f"expected draft to be true or false, got {draft!r}")
+        if draft and self.options.draft is None:
+            raise ValueError("expected --draft with a language model for draft=true, got none")
+        if self.draft_language_model is not None and draft is not False:
+            return DraftProposal(program, self.draft_language_model, **drawing)
+        return SamplingProposal(program, **drawing) if drawing else None
 
 
 @dataclass(frozen=True)

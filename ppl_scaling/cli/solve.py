@@ -37,10 +37,12 @@ def solve(
     if not problem.strip():
         raise ValueError("expected a problem with some text, got an empty one")
     scheme = resampling_scheme(resampling)
-    program = models.load().state_space()
+    loaded = models.load()
+    program = loaded.state_space()
     with MathGrader() as grader:
         smc = ParticleFilter(
             program,
+            loaded.proposal(program),
             num_particles=num_particles,
             ess_threshold=ess_threshold,
             resampling=scheme,

@@ -7,6 +7,7 @@ import pytest
 
 from ppl_scaling.inference import ParticleFilter
 from ppl_scaling.inference.evaluation_file import read_evaluation
+from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH
 from ppl_scaling.tasks import generate_problems
 
 
@@ -55,6 +56,33 @@ def test_evaluate_on_the_embedded_models(cli, tmp_path):
     assert "a prompt shorter than the model's context" in second.error and not second.correct
     assert first.error is None and third.error is None and first.num_trajectories == third.num_trajectories == 2
     assert "1 failed" in ran.stdout and method in ran.stdout
+
+
+def test_the_embedded_model_as_its_own_draft(cli, tmp_path):
+    """Weights are log p - log q = 0 then: evaluations with and without are the same but for what is forwarded."""
+    rows = [{"problem": one.problem, "answer": one.answer} for one in generate_problems(2, num_steps=2, seed=7)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = ["evaluate", tmp_path / "problems.jsonl", "--num-particles", 4, "--max-steps", 5, "--keep-trajectories"]
+    assert cli(*command, "--output", tmp_path / "own").returncode == 0
+    ran = cli(*command, "--draft", LANGUAGE_MODEL_PATH, "--output", tmp_path / "draft")
+    assert ran.returncode == 0, ran.stderr
+    for own, drafted in zip(read_evaluation(tmp_path / "own"), read_evaluation(tmp_path / "draft"), strict=True):
+        assert [one["steps"] for one in own.trajectories] == [one["steps"] for one in drafted.trajectories]
+        assert drafted.log_evidence == pytest.approx(own.log_evidence, abs=1e-3) and drafted.answer == own.answer
+    settings = json.loads((tmp_path / "draft.settings.json").read_text())
+    assert settings["draft"] == str(LANGUAGE_MODEL_PATH)
+    ran = cli("solve", rows[0]["problem"], "--draft", LANGUAGE_MODEL_PATH, "--num-particles", 4, "--seed", 1, "--json")
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["draft_tokens_forwarded"] > 0 and found["configuration"]["proposal"] is not None
+
+
+def test_a_draft_for_methods_that_draw_from_the_model(cli, finite_models, problems, tmp_path):
+    ran = cli("evaluate", problems, *FIELD, "--method", "greedy", "--draft", "here", "--output", tmp_path / "r")
+    assert ran.returncode == 2 and "expected a method that takes a proposal, for --draft, got greedy" in ran.stderr
+    methods = ["--methods", "greedy", "particle-filter", "--budgets", 2, "--output-dir", tmp_path / "sweep"]
+    ran = cli("curve", problems, *FIELD, *methods, "--draft", "here")
+    assert ran.returncode == 0 and "greedy takes no proposal: what it draws is the model's" in ran.stderr
 
 
 def test_options_of_evaluate(cli, finite_models, problems, tmp_path):

@@ -1,12 +1,14 @@
 """Methods by name, and what a budget means for each."""
 
+from dataclasses import replace
+
 import pytest
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
 from ppl_scaling.cli.methods import METHODS, MethodSpec
 from ppl_scaling.cli.options import ModelOptions, Models
 from ppl_scaling.inference import Result
-from ppl_scaling.models import SamplingProposal, TwistLikelihood
+from ppl_scaling.models import DraftProposal, SamplingProposal, TwistLikelihood
 
 
 class LastLetter:
@@ -40,6 +42,44 @@ def test_settings_go_where_they_belong(models):
     assert method.model.likelihood.beta == 2 and isinstance(method.model.likelihood, TwistLikelihood)
     assert method.model.max_steps == 3 and method.resampling.__name__ == "ssp" and method.choice == "best_score"
     assert isinstance(method.proposal, SamplingProposal) and method.ess_threshold == 0.25 and method.num_particles == 5
+
+
+class Draft(FiniteLanguageModel):
+    sessions = 0
+
+    def start(self, *arguments, **settings):
+        type(self).sessions += 1
+        return super().start(*arguments, **settings)
+
+
+@pytest.fixture
+def drafted(models):
+    draft = Draft({"": {"a": 0.4, "b": 0.3, "$": 0.3}})
+    return replace(models, options=replace(models.options, draft="here"), draft_language_model=draft)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if MethodSpec(name, name).takes_proposal])
+def test_every_method_with_a_proposal_takes_a_draft_model(drafted, name):
+    Draft.sessions = 0
+    settings = {"num_iterations": 2} if "num_iterations" in MethodSpec(name, name).parameters else {}
+    spec = MethodSpec.parse(f"{name}:proposal_temperature=1.5").with_settings(**settings).sized(4)
+    outcomes = spec.build(drafted, LastLetter()).run_batch(["?", "!"], seed=3)
+    assert all(isinstance(one, Result) for one in outcomes) and Draft.sessions > 0
+    spec.check(drafted.options)  # on stand-ins, without a draft
+
+
+def test_a_draft_is_there_to_be_chosen(models, drafted):
+    proposal = MethodSpec.parse("particle-filter:proposal_temperature=1.5").build(drafted, LastLetter()).proposal
+    assert isinstance(proposal, DraftProposal) and proposal.temperature == 1.5
+    assert MethodSpec.parse("particle-filter:draft=false").build(drafted, LastLetter()).proposal is None
+    assert MethodSpec.parse("particle-filter:draft=true").build(drafted, LastLetter()).proposal is not None
+    assert not MethodSpec.parse("majority-vote").takes_proposal
+    with pytest.raises(ValueError, match="expected --draft with a language model for draft=true, got none"):
+        MethodSpec.parse("particle-filter:draft=true").build(models, LastLetter())
+    with pytest.raises(ValueError, match="draft to be true or false, got 'yes'"):
+        MethodSpec.parse("particle-filter:draft=yes").build(drafted, LastLetter())
+    with pytest.raises(ValueError, match="got 'draft'"):
+        MethodSpec.parse("majority-vote:draft=true")
 
 
 def test_values_are_json_or_texts():
