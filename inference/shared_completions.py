@@ -2,11 +2,16 @@
 
 Votes and best-of-N weigh independent completions, so the first n of N completions serve them for every budget n. What is
 computed once is paid once; each result still counts the tokens that its own completions took.
+
+The time of a pool is measured once, so what a result took of it is an estimate: the share of the pool's generated tokens that
+it uses. A run of its own would take longer, for smaller batches use a machine less well; and a vote, which needs no scores,
+carries its share of the scoring where others of the pool need them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ppl_scaling.errors import PPLScalingError
@@ -53,7 +58,8 @@ class CompletionPool:
 class PooledMethod(Method):
     """A method that weighs the first completions of a pool.
 
-    Target and law are those of ``method``. ``seconds`` of a result are those of the whole pool.
+    Target and law are those of ``method``. ``seconds`` of a result are those of the pool's batch, times the share of the batch's
+    generated tokens that the method uses.
 
     Parameters
     ----------
@@ -90,10 +96,14 @@ class PooledMethod(Method):
     ) -> list[Any | PPLScalingError]:
         """Weigh the completions of the pool, which are drawn if they are not there yet."""
         size = self._weighing.num_completions
-        return [
-            self._weighing.select(one, size) if isinstance(one, CompletionsResult) else one
-            for one in self._pool.draw(problems, seed, on_step)
-        ]
+        drawn = self._pool.draw(problems, seed, on_step)
+        used = [self._weighing.select(one, size) if isinstance(one, CompletionsResult) else one for one in drawn]
+        share = _tokens(used) / max(_tokens(drawn), 1)
+        return [replace(one, seconds=one.seconds * share) if isinstance(one, CompletionsResult) else one for one in used]
 
     def _infer(self, problems: Sequence[str], seed: int, on_step: OnStep | None) -> list[Result | PPLScalingError]:
         return self.run_batch(problems, seed=seed, on_step=on_step)
+
+
+def _tokens(outcomes: _Outcomes) -> int:
+    return sum(one.generated_tokens for one in outcomes if isinstance(one, CompletionsResult))

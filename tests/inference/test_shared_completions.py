@@ -53,6 +53,20 @@ def test_methods_share_what_is_drawn(model, tmp_path):
     assert methods[MajorityVote, 2].run("?", seed=1).method == "majority vote"
 
 
+def test_seconds_are_the_share_of_the_tokens(model):
+    pool = CompletionPool(BestOfN(model, num_completions=8, answer_format=LastLetter()))
+    batch = [one.problem for one in PROBLEMS[:4]]
+    drawn = pool.draw(batch, 5, None)
+    seconds, everything = drawn[0].seconds, sum(one.generated_tokens for one in drawn)
+    assert seconds > 0
+    for size in (1, 3, 8):
+        found = PooledMethod(pool, MajorityVote(model, num_completions=size)).run_batch(batch, seed=5)
+        used = sum(one.generated_tokens for one in found)
+        assert {one.seconds for one in found} == {seconds * (used / everything)} and (used < everything) == (size < 8)
+    # So the records, which divide the batch's seconds by its problems, add up to what was spent.
+    assert sum(one.seconds / len(batch) for one in found) == pytest.approx(seconds)
+
+
 def test_a_batch_that_fails_fails_for_all_and_is_not_drawn_again(model):
     Counted.runs = 0
     pool = CompletionPool(Counted(model, num_completions=2))
