@@ -20,7 +20,10 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 
-__all__ = ["Prior", "ScoreLaw", "ScoreModel", "Values", "as_tensor", "validate_scores"]
+__all__ = ["RESOLUTION", "Prior", "ScoreLaw", "ScoreModel", "Values", "as_tensor", "numpy_generator", "validate_scores"]
+
+RESOLUTION = 2.0**-24
+"""Half a step of float32 below 1. Laws whose density may have a pole take it to be flat this near to 0 and to 1."""
 
 Values = Mapping[str, Tensor]
 """A tensor for each parameter; the tensors broadcast."""
@@ -182,6 +185,13 @@ class ScoreModel(ABC):
         """
         return self.log_likelihood_of(self.statistics(scores), values)
 
+    def arrange(self, values: Values) -> tuple[Tensor, ...]:
+        """Return the values as float64 tensors, in the order of ``parameters``."""
+        missing = [name for name in self.parameters if name not in values]
+        if missing:
+            raise ValueError(f"expected values of {', '.join(self.parameters)}, got none of {', '.join(missing)}")
+        return tuple(as_tensor(values[name]) for name in self.parameters)
+
     def law(self, values: Values) -> ScoreLaw:
         """Return the law of one score given the parameters, as a Pyro distribution."""
         return ScoreLaw(self, values)
@@ -262,6 +272,11 @@ class ScoreLaw(TorchDistribution):
 def as_tensor(value: Any) -> Tensor:
     """Return ``value`` as a float64 tensor, with its gradient if it has one."""
     return torch.as_tensor(value, dtype=torch.float64)
+
+
+def numpy_generator(generator: torch.Generator | None) -> np.random.Generator:
+    """Return a generator of numpy's, seeded from torch's: for laws that torch cannot draw from with a generator."""
+    return np.random.default_rng(int(torch.randint(2**63 - 1, (), generator=generator)))
 
 
 def validate_scores(scores: Any) -> Tensor:
