@@ -11,7 +11,7 @@ from torch.special import log_ndtr
 
 from ppl_scaling.models.scores.base import RESOLUTION, Prior, ScoreModel, Values, as_tensor
 
-__all__ = ["LogitNormalScores"]
+__all__ = ["LogitNormalScores", "log_ends"]
 
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2 * math.pi)
 _LOG_RESOLUTION = math.log(RESOLUTION)
@@ -56,7 +56,7 @@ class LogitNormalScores(ScoreModel):
         inner = torch.where(low | high, 0.5, scores)
         logit, log_jacobian = torch.logit(inner), -inner.log() - torch.log1p(-inner)
         density = -0.5 * ((logit - location) * torch.exp(-log_scale)) ** 2 - log_scale - _LOG_SQRT_TWO_PI + log_jacobian
-        log_low, log_high = _ends(location, log_scale)
+        log_low, log_high = log_ends(location, log_scale)
         return torch.where(low, log_low, torch.where(high, log_high, density))
 
     def statistics(self, scores: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class LogitNormalScores(ScoreModel):
         count, mean, spread, log_jacobian, at_zero, at_one = statistics
         squares = (spread + count * (mean - location) ** 2) * torch.exp(-2 * log_scale)
         inside = -0.5 * squares - count * (log_scale + _LOG_SQRT_TWO_PI) + log_jacobian
-        log_low, log_high = _ends(location, log_scale)
+        log_low, log_high = log_ends(location, log_scale)
         return inside + at_zero * log_low + at_one * log_high
 
     def log_cdf(self, score: float | Tensor, values: Values) -> Tensor:
@@ -101,7 +101,7 @@ class LogitNormalScores(ScoreModel):
         return (torch.logit(as_tensor(score).clamp(0.0, 1.0)) - location) * torch.exp(-log_scale)
 
 
-def _ends(location: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+def log_ends(location: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
     """Mean density within the resolution of 0 and of 1, as logarithms."""
     rate = torch.exp(-log_scale)
     return log_ndtr((-_EDGE - location) * rate) - _LOG_RESOLUTION, log_ndtr((location - _EDGE) * rate) - _LOG_RESOLUTION
