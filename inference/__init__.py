@@ -20,6 +20,13 @@ from ppl_scaling.inference.baselines import (
 )
 from ppl_scaling.inference.chain_results import ParallelTemperingResult, ParticleGibbsResult
 from ppl_scaling.inference.conditional_smc import ConditionalSMCFilter, Reference
+from ppl_scaling.inference.curve_comparison import (
+    BudgetRatio,
+    CensoredRatio,
+    MatchedTokens,
+    budget_ratios,
+    compare_at_tokens,
+)
 from ppl_scaling.inference.entropic import EntropicParticleFilter, EntropicResult
 from ppl_scaling.inference.enumeration import ExactPosterior, ExactTrajectory, enumerate_posterior
 from ppl_scaling.inference.evaluation import Evaluation, evaluate
@@ -58,6 +65,8 @@ __all__ = [
     "AuxiliaryParticleFilter",
     "BeamSearch",
     "BestOfN",
+    "BudgetRatio",
+    "CensoredRatio",
     "CompletionsResult",
     "ConditionalSMCFilter",
     "CurvePoint",
@@ -75,6 +84,7 @@ __all__ = [
     "Islands",
     "IslandsResult",
     "MajorityVote",
+    "MatchedTokens",
     "Method",
     "ParallelTempering",
     "ParallelTemperingResult",
@@ -93,6 +103,8 @@ __all__ = [
     "StepRecord",
     "Trajectory",
     "WeightedBestOfN",
+    "budget_ratios",
+    "compare_at_tokens",
     "enumerate_posterior",
     "evaluate",
     "multinomial",

@@ -3,9 +3,9 @@
 Votes and best-of-N weigh independent completions, so the first n of N completions serve them for every budget n. What is
 computed once is paid once; each result still counts the tokens that its own completions took.
 
-The time of a pool is measured once, so what a result took of it is an estimate: the share of the pool's generated tokens that
-it uses. A run of its own would take longer, for smaller batches use a machine less well; and a vote, which needs no scores,
-carries its share of the scoring where others of the pool need them.
+The time of a pool is measured once, so what a result took of it is an estimate: the share of the pool's generated tokens
+that it uses. A run of its own would take longer, for smaller batches use a machine less well; and a vote, which needs no
+scores, carries its share of the scoring where others of the pool need them.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class CompletionPool:
 class PooledMethod(Method):
     """A method that weighs the first completions of a pool.
 
-    Target and law are those of ``method``. ``seconds`` of a result are those of the pool's batch, times the share of the batch's
-    generated tokens that the method uses.
+    Target and law are those of ``method``. ``seconds`` of a result are those of the pool's batch, times the share of the
+    batch's generated tokens that the method uses.
 
     Parameters
     ----------
