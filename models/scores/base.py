@@ -192,6 +192,14 @@ class ScoreModel(ABC):
             raise ValueError(f"expected values of {', '.join(self.parameters)}, got none of {', '.join(missing)}")
         return tuple(as_tensor(values[name]) for name in self.parameters)
 
+    @property
+    def blocks(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of parameters that are independent given scores, whatever the scores; here all are one group.
+
+        A model whose likelihood factorises names the groups: quadrature then takes them one by one.
+        """
+        return (self.parameters,)
+
     def law(self, values: Values) -> ScoreLaw:
         """Return the law of one score given the parameters, as a Pyro distribution."""
         return ScoreLaw(self, values)
