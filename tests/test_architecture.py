@@ -13,7 +13,7 @@ TREES = {
 }
 
 # What each part may import of the library, beside itself. `pretrained` is the recipe, a program of its own.
-EVERYONE = {"boxed", "errors", "host", "log_weights", "seeding", "token_law"}
+EVERYONE = {"arviz_export", "boxed", "draw_statistics", "errors", "host", "log_weights", "seeding", "token_law"}
 ALLOWED = {
     "cli": {"inference", "models", "backends", "tasks", "interfaces", "pretrained", "diagnostics"},
     "diagnostics": {"inference", "interfaces"},
@@ -26,7 +26,8 @@ ALLOWED = {
 } | {name: set() for name in EVERYONE}
 
 FOREIGN = {
-    "arviz": set(),
+    "arviz": {"ppl_scaling/arviz_export.py"},
+    "xarray": {"ppl_scaling/arviz_export.py"},
     "transformers.AutoModelForCausalLM": {
         "ppl_scaling/backends/transformers_lm.py",
         "ppl_scaling/backends/reward_models/heads.py",  # language models that score: judges and the like
