@@ -114,48 +114,72 @@ class TruncatedNormalScores(ScoreModel):
 
 
 def _log_constant(location: Tensor, log_scale: Tensor) -> Tensor:
-    """Log-density at the point of [0, 1] nearest to the location."""
-    zero = torch.zeros((), dtype=torch.float64)
-    return -log_scale - _LOG_SQRT_TWO_PI - _log_mass(zero, zero + 1, location, log_scale)
+    """Log-density at the point of [0, 1] nearest to the location.
+
+    Differentiable wherever the location is: a form that does not hold gets arguments that are harmless.
+    """
+    rate, start, width, excess, straddles, narrow = _places(torch.zeros_like(location), 1.0, location, log_scale)
+    hump, tail = straddles & ~narrow, ~(straddles | narrow)
+    inside = _hump(torch.where(hump, start * rate, -1.0), torch.where(hump, width * rate, 2.0))
+    outside = _tail(torch.where(tail, start * rate, 1.0), torch.where(tail, width * rate, 1.0))
+    slab = _slab(torch.where(narrow, start * rate, 0.0), torch.where(narrow, width * rate, 1.0))
+    log_mass = torch.where(narrow, slab, torch.where(straddles, inside, outside)) - torch.where(hump, 0.0, excess)
+    return -log_scale - _LOG_SQRT_TWO_PI - log_mass
 
 
 def _log_mass(lower: Tensor, upper: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
     r"""``log P(lower < z < upper)`` of the normal law that is not cut, plus :math:`(e - \mu)^2 / 2 \sigma^2`.
 
-    Here :math:`e` is the point of [0, 1] nearest to the location, and 0 <= lower <= upper <= 1. Differentiable in the
-    location and the scale, wherever they are: a branch that is not taken gets values that are harmless.
+    Here :math:`e` is the point of [0, 1] nearest to the location, and 0 <= lower <= upper <= 1. Each entry is computed in
+    the one form that holds for it; no gradient.
+    """
+    tables = torch.broadcast_tensors(lower, upper, location, log_scale)
+    rate, start, width, excess, straddles, narrow = _places(*(table.reshape(-1) for table in tables))
+    from_start, across = start * rate, width * rate
+    log_mass = torch.empty_like(rate)
+    for form, holds in ((_slab, narrow), (_hump, straddles & ~narrow), (_tail, ~(straddles | narrow))):
+        log_mass[holds] = form(from_start[holds], across[holds])
+    return (log_mass - torch.where(straddles & ~narrow, 0.0, excess)).reshape(tables[0].shape)
+
+
+def _places(lower: Tensor, upper: Tensor | float, location: Tensor, log_scale: Tensor) -> tuple[Tensor, ...]:
+    """Tell how the bounds lie about the location.
+
+    Returns ``1 / (scale sqrt 2)``; the distance from the location to the nearer bound (to the lower one, with its sign, if
+    the location is between them); how far the bounds are apart; by how much the log-density there is below the one at the
+    point of [0, 1] nearest to the location; whether the location is between the bounds; and whether they are so close that
+    the log-density changes little between them.
     """
     rate = torch.exp(-log_scale) / _SQRT_TWO
-    to_lower, to_upper = location - lower, upper - location
-    straddles = (to_lower >= 0) & (to_upper >= 0)
-    left = to_upper < 0
+    below, above = lower - location, upper - location
+    straddles = (below <= 0) & (above >= 0)
+    left = above < 0
+    start = torch.where(left, -above, below)
     edge = location.clamp(0.0, 1.0)
-    width = upper - lower
-
-    # The location is between the bounds: two parts of the hump, both positive.
-    halves = erf(torch.where(straddles, to_lower * rate, 1.0)) + erf(torch.where(straddles, to_upper * rate, 1.0))
-    inside = torch.where(halves > 0, halves, 1.0).log() - _LOG_TWO
-
-    # It is not: the tail beyond the nearer bound less the tail beyond the further one, relative to the density at `edge`.
-    near = torch.where(straddles, 1.0, torch.where(left, -to_upper, -to_lower))
     gap = torch.where(left, edge - upper, lower - edge)  # from `edge` to the nearer bound
-    excess = torch.where(straddles, 0.0, gap * (near + (location - edge).abs())) * rate**2
-    log_near, log_far = _log_erfcx(near * rate), _log_erfcx((near + width) * rate)
-    fall = width * (2 * near + width) * rate**2 + log_near - log_far
-    fallen = -torch.expm1(-torch.where(fall > 0, fall, 1.0))
-    outside = log_near - _LOG_TWO - excess + fallen.log()
+    squares = torch.where(straddles, below**2, gap * (start + (location - edge).abs()))
+    width = upper - lower
+    change = width * torch.where(straddles, width, 2 * start + width) * rate**2
+    return rate, start, width, squares * rate**2, straddles, change < _NARROW
 
-    # The bounds are so close that the density hardly changes: both forms cancel, and five nodes of Gauss are exact.
-    change = width * torch.where(straddles, width, 2 * near + width) * rate**2
-    narrow = change < _NARROW
-    step = torch.where(narrow, width, 0.0).unsqueeze(-1) * _NODES  # from the nearer bound, or from the lower one
-    squares = torch.where(
-        straddles.unsqueeze(-1), (step - to_lower.unsqueeze(-1)) ** 2, step * (2 * near.unsqueeze(-1) + step)
-    )
-    exponent = torch.where(narrow.unsqueeze(-1), squares * rate.unsqueeze(-1) ** 2, 0.0)
-    slab = width.log() + (torch.exp(-exponent) * _NODE_WEIGHTS).sum(-1).log() - excess + rate.log() - _LOG_SQRT_PI
 
-    return torch.where(narrow, slab, torch.where(straddles, inside, outside))
+def _hump(start: Tensor, width: Tensor) -> Tensor:
+    """Log-mass of two parts of the hump, left and right of the location: ``start`` is negative."""
+    return (erf(-start) + erf(start + width)).log() - _LOG_TWO
+
+
+def _tail(start: Tensor, width: Tensor) -> Tensor:
+    """Log-mass beyond ``start`` less that beyond ``start + width``, relative to the density at ``start``."""
+    log_near = _log_erfcx(start)
+    fall = width * (2 * start + width) + log_near - _log_erfcx(start + width)
+    return log_near - _LOG_TWO + torch.log(-torch.expm1(-fall))
+
+
+def _slab(start: Tensor, width: Tensor) -> Tensor:
+    """Log-mass where the density hardly changes, relative to it at ``start``, by Gauss's nodes: the other forms cancel."""
+    step = width.unsqueeze(-1) * _NODES
+    heights = torch.exp(-step * (2 * start.unsqueeze(-1) + step))
+    return width.log() + (heights * _NODE_WEIGHTS).sum(-1).log() - _LOG_SQRT_PI
 
 
 def _log_erfcx(x: Tensor) -> Tensor:
