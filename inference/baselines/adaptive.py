@@ -29,7 +29,14 @@ from ppl_scaling.inference.method import OnStep
 from ppl_scaling.inference.results import Result
 from ppl_scaling.interfaces import AnswerFormat
 
-__all__ = ["AdaptiveResult", "AdaptiveSampling", "AdaptiveSelfConsistency", "EarlyStoppingSelfConsistency", "Pool"]
+__all__ = [
+    "AdaptiveResult",
+    "AdaptiveSampling",
+    "AdaptiveSelfConsistency",
+    "EarlyStoppingSelfConsistency",
+    "Pool",
+    "RoundSampling",
+]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,7 +88,51 @@ class Pool:
         return list(Counter(number for number in self.answers if number is not None).values())
 
 
-class AdaptiveSampling(Baseline):
+class RoundSampling(Baseline):
+    """Base of the methods that draw completions in rounds, for the problems that are to have more.
+
+    Parameters
+    ----------
+    model : LanguageModelStateSpace
+    max_completions : int, default 40
+        Most completions of a problem.
+    choice : {"mode", "best_score", "sample"}
+    answer_format : AnswerFormat, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is another kind of program or a number is below 1.
+    """
+
+    budget: ClassVar[str | None] = "max_completions"
+
+    def __init__(
+        self, model: Any, *, max_completions: int = 40, choice: str = "mode", answer_format: AnswerFormat | None = None
+    ) -> None:
+        check_count(max_completions=max_completions)
+        super().__init__(model, choice=choice, answer_format=answer_format)
+        self.max_completions = max_completions
+
+    def _draw(
+        self, wanted: Mapping[int, int], problems: Sequence[str], pools: Sequence[Pool], on_step: OnStep | None
+    ) -> bool:
+        """Draw as many completions of each problem as are wanted and allowed, in one batch; False if that is none."""
+        numbers = {i: min(number, self.max_completions - len(pools[i].completions)) for i, number in wanted.items()}
+        owners = [i for i, number in numbers.items() for _ in range(number)]
+        if not owners:
+            return False
+        drawn = draw_completions(self._program(), [problems[i] for i in owners], self.answer_format, on_step)
+        for i, completion in zip(owners, drawn, strict=True):
+            pools[i].completions.append(completion)
+        for i in set(owners):
+            pools[i].num_rounds += 1
+            answers = [one.trajectory.answer for one in pools[i].completions]
+            pools[i].answers = group_answers(answers, self.answer_format)
+        return True
+
+
+class AdaptiveSampling(RoundSampling):
     """Base of the methods that draw in rounds until a rule is satisfied; a subclass has the rule.
 
     Parameters
@@ -97,12 +148,8 @@ class AdaptiveSampling(Baseline):
         If the model is another kind of program or a number is below 1.
     """
 
-    budget: ClassVar[str | None] = "max_completions"
-
     def __init__(self, model: Any, *, max_completions: int = 40, answer_format: AnswerFormat | None = None) -> None:
-        check_count(max_completions=max_completions)
-        super().__init__(model, answer_format=answer_format)
-        self.max_completions = max_completions
+        super().__init__(model, max_completions=max_completions, answer_format=answer_format)
 
     @abstractmethod
     def decided(self, pool: Pool) -> bool:
@@ -124,23 +171,6 @@ class AdaptiveSampling(Baseline):
             wanted = {i: self.round_size for i in chosen if not self.decided(pools[i])}
             if not self._draw(wanted, problems, pools, on_step):
                 return
-
-    def _draw(
-        self, wanted: Mapping[int, int], problems: Sequence[str], pools: Sequence[Pool], on_step: OnStep | None
-    ) -> bool:
-        """Draw as many completions of each problem as are wanted and allowed, in one batch; False if that is none."""
-        numbers = {i: min(number, self.max_completions - len(pools[i].completions)) for i, number in wanted.items()}
-        owners = [i for i, number in numbers.items() for _ in range(number)]
-        if not owners:
-            return False
-        drawn = draw_completions(self._program(), [problems[i] for i in owners], self.answer_format, on_step)
-        for i, completion in zip(owners, drawn, strict=True):
-            pools[i].completions.append(completion)
-        for i in set(owners):
-            pools[i].num_rounds += 1
-            answers = [one.trajectory.answer for one in pools[i].completions]
-            pools[i].answers = group_answers(answers, self.answer_format)
-        return True
 
     def _results(self, problems: Sequence[str], pools: Sequence[Pool], seed: int) -> list[Result | PPLScalingError]:
         return [
