@@ -27,7 +27,7 @@ class InflatedBetaScores(ScoreModel):
     ``m = sigmoid(logit_mean)``, ``c = exp(log_concentration)``. Log-probabilities are masses at 0 and 1 and densities
     between, so they compare with those of laws without atoms only on scores strictly inside (0, 1).
 
-    **Prior**: ``logit_zero`` and ``logit_one ~ Normal(-3, 1.5)``: atoms of 5 %, between 0.25 % and 50 %. PRMs have none, and
+    **Prior**: ``logit_zero`` and ``logit_one ~ Normal(-4, 2)``: atoms of 2 %, between 0.03 % and 50 %. PRMs have none, and
     after 64 scores without one the posterior says so; verifiers of whole answers may have both. ``logit_mean ~ Normal(2,
     1.5)`` and ``log_concentration ~ Normal(2, 1)``, as in :class:`~ppl_scaling.models.scores.beta.BetaScores`.
 
@@ -40,14 +40,14 @@ class InflatedBetaScores(ScoreModel):
     --------
     >>> values = InflatedBetaScores().prior.location
     >>> round(InflatedBetaScores().log_survival(1.0, values).exp().item(), 3)  # the atom at 1
-    0.045
+    0.018
     """
 
     name: ClassVar[str] = "inflated-beta"
     parameters: ClassVar[tuple[str, ...]] = ("logit_zero", "logit_one", "logit_mean", "log_concentration")
     default_prior: ClassVar[Prior] = Prior(
-        {"logit_zero": -3.0, "logit_one": -3.0, "logit_mean": 2.0, "log_concentration": 2.0},
-        {"logit_zero": 1.5, "logit_one": 1.5, "logit_mean": 1.5, "log_concentration": 1.0},
+        {"logit_zero": -4.0, "logit_one": -4.0, "logit_mean": 2.0, "log_concentration": 2.0},
+        {"logit_zero": 2.0, "logit_one": 2.0, "logit_mean": 1.5, "log_concentration": 1.0},
     )
 
     def log_prob(self, scores: Tensor, values: Values) -> Tensor:

@@ -40,10 +40,12 @@ class TruncatedNormalScores(ScoreModel):
     The likelihood is ill-posed where scores heap up at 1: locations and scales that grow together give the same exponential
     heap, and a maximum-likelihood location may be 31. The prior decides there.
 
-    **Prior**: ``location ~ Normal(0.8, 0.5)`` and ``log_scale ~ Normal(log 0.15, 1)``. The paper starts at (0.8, 0.2). Over
-    sampled answers to 4501 MATH problems (its training data, Qwen2.5-Math-PRM-7B) scores have means from 0.75 to 0.99 and
-    standard deviations from 0.01 to 0.16 (98 % of the problems); other verifiers spread them up to 0.3. So the scale is
-    between 0.02 and 1.1, and the location may lie outside of [0, 1], which heaps at 1 and lone low scores need.
+    **Prior**: ``location ~ Normal(1, 0.4)`` and ``log_scale ~ Normal(log 0.12, 1)``. The paper starts at (0.8, 0.2), which
+    is half a standard deviation away in each. Over sampled answers to 4501 MATH problems (its training data,
+    Qwen2.5-Math-PRM-7B) scores have means from 0.75 to 0.99 and standard deviations from 0.01 to 0.16 (98 % of the
+    problems); other verifiers spread them up to 0.3. So the scale is between 0.016 and 0.9 (two standard deviations), and
+    the location lies at the upper edge, as often beyond it as below: this is how the law says that verifier scores are
+    skewed towards 1.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class TruncatedNormalScores(ScoreModel):
     name: ClassVar[str] = "truncated-normal"
     parameters: ClassVar[tuple[str, ...]] = ("location", "log_scale")
     default_prior: ClassVar[Prior] = Prior(
-        {"location": 0.8, "log_scale": math.log(0.15)}, {"location": 0.5, "log_scale": 1.0}
+        {"location": 1.0, "log_scale": math.log(0.12)}, {"location": 0.4, "log_scale": 1.0}
     )
 
     def log_prob(self, scores: Tensor, values: Values) -> Tensor:
