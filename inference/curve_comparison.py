@@ -93,7 +93,7 @@ class BudgetRatio:
     method, reference : str
     budget : int
         Of the reference.
-    accuracy : float
+    target_accuracy : float
         Of the reference there, on its monotone curve.
     budget_ratio, token_ratio : CensoredRatio
         Smallest budget, and the tokens that go with it.
@@ -102,13 +102,13 @@ class BudgetRatio:
     method: str
     reference: str
     budget: int
-    accuracy: float
+    target_accuracy: float
     budget_ratio: CensoredRatio
     token_ratio: CensoredRatio
 
     def to_dict(self) -> dict[str, Any]:
         """Return a flat row of a table."""
-        row = {name: getattr(self, name) for name in ("method", "reference", "budget", "accuracy")}
+        row = {name: getattr(self, name) for name in ("method", "reference", "budget", "target_accuracy")}
         for name in ("budget_ratio", "token_ratio"):
             parts = asdict(getattr(self, name))
             row |= {name if part == "value" else f"{name}_{part}": value for part, value in parts.items()}

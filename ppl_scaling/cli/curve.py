@@ -52,8 +52,9 @@ def curve(
 ) -> None:
     """Compare methods at several budgets: accuracy with intervals, against budget and against generated tokens.
 
-    Writes curve.csv, curve.json and curve.png, .pdf and .svg, and below results/ a line for every problem. Interrupted,
-    even killed, it goes on when the same command is given again; it may then have more methods, budgets or seeds.
+    Writes curve.csv, curve.json and curve.png, .pdf and .svg; comparison.csv and .json, against the reference at the same
+    number of tokens, and by the budget for the same accuracy; and below results/ a line for every problem. Interrupted, even
+    killed, it goes on when the same command is given again; it may then have more methods, budgets or seeds.
 
     Example: ppl-scaling curve problems.jsonl --methods particle-filter best-of-n majority-vote --budgets 1 4 16 --seeds 0 1
     --output-dir sweep
@@ -62,8 +63,9 @@ def curve(
 
     from ppl_scaling.cli.cells import plan, run_cells
     from ppl_scaling.cli.methods import MethodSpec
-    from ppl_scaling.cli.progress import EvaluationProgress, curve_table, interrupted
-    from ppl_scaling.diagnostics import write_scaling_curve
+    from ppl_scaling.cli.progress import EvaluationProgress, comparison_table, curve_table, interrupted
+    from ppl_scaling.diagnostics import write_curve_comparison, write_scaling_curve
+    from ppl_scaling.inference.curve_comparison import budget_ratios, compare_at_tokens
     from ppl_scaling.inference.evaluation import Evaluation
     from ppl_scaling.inference.evaluation_summary import scaling_curve
     from ppl_scaling.tasks import MathGrader
@@ -127,8 +129,14 @@ def curve(
         "reference": reference,
         "share_completions": share_completions,
     }
-    Console(highlight=False).print(curve_table(points, reference if len(labels) > 1 else None))
-    for path in write_scaling_curve(points, folder, title=title, settings=settings):
+    console = Console(highlight=False)
+    console.print(curve_table(points, reference if len(labels) > 1 else None))
+    written = write_scaling_curve(points, folder, title=title, settings=settings)
+    if len(labels) > 1:
+        matched, ratios = (compare(ordered, reference=reference) for compare in (compare_at_tokens, budget_ratios))
+        console.print(comparison_table(matched, ratios))
+        written += write_curve_comparison(matched, ratios, folder, settings=settings)
+    for path in written:
         typer.echo(path)
 
 

@@ -11,10 +11,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from ppl_scaling.inference.curve_comparison import BudgetRatio, CensoredRatio, MatchedTokens
 from ppl_scaling.inference.evaluation_file import EvaluationRecord
 from ppl_scaling.inference.evaluation_summary import CurvePoint, EvaluationSummary
 
-__all__ = ["EvaluationProgress", "curve_table", "interrupted", "summary_table"]
+__all__ = ["EvaluationProgress", "comparison_table", "curve_table", "interrupted", "summary_table"]
 
 
 class EvaluationProgress:
@@ -138,6 +139,46 @@ def curve_table(points: Sequence[CurvePoint], reference: str | None) -> Table:
         ]
         table.add_row(*cells[: 4 if reference is None else 5])
     return table
+
+
+def comparison_table(matched: Sequence[MatchedTokens], ratios: Sequence[BudgetRatio]) -> Table:
+    """Table of methods against the reference of a sweep; the differences are in per cent."""
+    reference = escape(matched[0].reference)
+    caption = (
+        f"difference: accuracy minus that of {reference} at the same number of tokens\n"
+        f"budget ratio: budget that reaches the accuracy of {reference} at its budget, divided by that; the same in tokens\n"
+        "> not reached with the largest budget; < more than reached with the smallest"
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, caption=caption, caption_justify="left")
+    table.add_column("method", overflow="fold")
+    for name in ("budget", "tokens", "difference, 95 %", "budget ratio, 95 %", "in tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    known = {(one.method, one.budget): one for one in ratios}
+    for position, one in enumerate(matched):
+        new = position == 0 or matched[position - 1].method != one.method
+        ratio = known.get((one.method, one.budget))
+        difference = "outside" if one.difference is None else f"{100 * one.difference:+.1f}"
+        interval = _with_interval(one.difference, one.difference_low, one.difference_high, "+.1f")
+        table.add_row(
+            escape(one.method) if new else "",
+            "" if one.budget is None else str(one.budget),
+            f"{one.tokens:.0f}",
+            interval or difference,
+            "" if ratio is None else _ratio(ratio.budget_ratio),
+            "" if ratio is None else _bound(ratio.token_ratio.value, ratio.token_ratio.censored),
+        )
+    return table
+
+
+def _ratio(ratio: CensoredRatio) -> str:
+    value = _bound(ratio.value, ratio.censored)
+    low, high = _bound(ratio.low, ratio.low_censored), _bound(ratio.high, ratio.high_censored)
+    return value if value == low == high and ratio.censored else f"{value} \\[{low}, {high}]"
+
+
+def _bound(number: float, censored: str | None) -> str:
+    sign = "" if censored is None else {"above": ">", "below": "<"}[censored]
+    return f"{sign}{number:.{2 if number < 1 else 1 if number < 10 else 0}f}"
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None, style: str) -> str:

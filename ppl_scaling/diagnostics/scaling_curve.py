@@ -16,19 +16,23 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
+from ppl_scaling.inference.curve_comparison import BudgetRatio, MatchedTokens
 from ppl_scaling.inference.evaluation_summary import CurvePoint
 
-__all__ = ["plot_scaling_curve", "write_scaling_curve"]
+__all__ = ["plot_scaling_curve", "write_curve_comparison", "write_scaling_curve"]
 
 # Colours that the colour-blind tell apart (Okabe and Ito), ordered so that neighbours differ in lightness.
 _COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#7F7F7F")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _FORMATS = ("png", "pdf", "svg")
-_SPREAD = 0.012  # of the width: intervals at one budget stand side by side
+_SPREAD = 0.012  # of the width: intervals at one budget stand side by side,
+_WIDEST = 0.07  # all of them within so much of the width,
+_OF_GAP = 0.45  # and within so much of the way to the next budget
 
 
 def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None) -> Figure:
@@ -57,9 +61,8 @@ def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None
     curves: dict[str, list[CurvePoint]] = defaultdict(list)
     for one in points:
         curves[one.method].append(one)
-    rows = math.ceil(len(curves) / 4)
-    figure = Figure(figsize=(10, 4.4 + 0.25 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     budgets = [one.budget for one in points]
     tokens = [max(one.tokens_per_problem, 1.0) for one in points]
@@ -67,10 +70,11 @@ def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None
     _log_axis(right, tokens, "generated tokens a problem")
     left.set_xticks(sorted(set(budgets)))
     left.xaxis.set_minor_locator(NullLocator())
+    spread = _spread(left, sorted(set(budgets)), len(curves))
     styles = zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), itertools.cycle(_LINES), strict=False)
     for position, ((method, curve), (colour, marker, line)) in enumerate(zip(curves.items(), styles, strict=False)):
         curve.sort(key=lambda one: one.budget)
-        shift = (position - (len(curves) - 1) / 2) * _SPREAD
+        shift = (position - (len(curves) - 1) / 2) * spread
         for axes, places in (
             (left, [_moved(left, one.budget, shift) for one in curve]),
             (right, [max(one.tokens_per_problem, 1.0) for one in curve]),
@@ -78,8 +82,7 @@ def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None
             _draw(axes, places, curve, method, colour, marker, line)
     left.set_ylabel("accuracy")
     left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(curves)), frameon=False, handlelength=4)
+    _legend(figure, canvas, left)
     if title:
         figure.suptitle(title)
     return figure
@@ -116,16 +119,59 @@ def write_scaling_curve(
     figure = plot_scaling_curve(points, title=title)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [one.to_dict() for one in points]
-    with (folder / "curve.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-    content = json.dumps({"settings": dict(settings or {}), "points": rows}, indent=2)
-    (folder / "curve.json").write_text(content + "\n", encoding="utf-8")
+    _write_table([one.to_dict() for one in points], folder / "curve", "points", settings)
     for kind in _FORMATS:
         figure.savefig(folder / f"curve.{kind}", dpi=200)
     return [folder / f"curve.{kind}" for kind in ("csv", "json", *_FORMATS)]
+
+
+def write_curve_comparison(
+    matched: Sequence[MatchedTokens],
+    ratios: Sequence[BudgetRatio],
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write ``comparison.csv`` and ``comparison.json``: a row for each method and budget of the reference.
+
+    Parameters
+    ----------
+    matched : sequence of MatchedTokens
+    ratios : sequence of BudgetRatio
+        Of the same cells and reference.
+    folder : str or Path
+        Made if need be.
+    settings : mapping, optional
+        Recorded in ``comparison.json``.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to write.
+    """
+    if not matched:
+        raise ValueError("expected at least one comparison to write, got none")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {(one.method, one.budget): one.to_dict() for one in ratios}
+    rows = [one.to_dict() | known.get((one.method, one.budget), {}) for one in matched]
+    return _write_table(rows, folder / "comparison", "rows", settings)
+
+
+def _write_table(rows: Sequence[Mapping[str, Any]], path: Path, name: str, settings: Mapping[str, Any] | None) -> list[Path]:
+    """Write rows as CSV and as JSON; a row may lack what others have."""
+    table, text = path.with_suffix(".csv"), path.with_suffix(".json")
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(field for row in rows for field in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    text.write_text(json.dumps({"settings": dict(settings or {}), name: rows}, indent=2) + "\n", encoding="utf-8")
+    return [table, text]
 
 
 def _log_axis(axes: Axes, places: Sequence[float], label: str) -> None:
@@ -139,6 +185,26 @@ def _log_axis(axes: Axes, places: Sequence[float], label: str) -> None:
     axes.grid(True, linewidth=0.5, color="#DDDDDD")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _spread(axes: Axes, budgets: Sequence[int], count: int) -> float:
+    """Return how far apart the methods of one budget stand, as a share of the width."""
+    low, high = axes.get_xlim()
+    gaps = [math.log(after / before) / math.log(high / low) for before, after in itertools.pairwise(budgets)]
+    room = min(_WIDEST, *(_OF_GAP * gap for gap in gaps)) if gaps else _WIDEST
+    return min(_SPREAD, room / max(count - 1, 1))
+
+
+def _legend(figure: Figure, canvas: FigureCanvasAgg, axes: Axes) -> None:
+    """Name the methods below the panels, in as many columns as there is room for, and make the figure higher for them."""
+    handles, labels = axes.get_legend_handles_labels()
+    for columns in range(min(4, len(labels)), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=4)
+        extent = legend.get_window_extent(canvas.get_renderer())
+        if extent.width <= 0.98 * figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
 
 
 def _moved(axes: Axes, place: float, share: float) -> float:
@@ -164,9 +230,10 @@ def _draw(
         marker=marker,
         linestyle=line,
         linewidth=1.6,
-        markersize=7,
+        markersize=6,
         markeredgecolor="white",
-        markeredgewidth=0.6,
+        markeredgewidth=0.5,
+        ecolor=to_rgba(colour, 0.5),  # the lines are what is compared; their intervals stand back
         elinewidth=0.8,
         capsize=2,
     )

@@ -171,6 +171,13 @@ def test_curve(cli, finite_models, problems, tmp_path):
     assert points["settings"]["reference"] == "particle-filter" and len(points["points"]) == 8
     for name in ("curve.png", "curve.pdf", "curve.svg"):
         assert (folder / name).stat().st_size > 5000
+    with (folder / "comparison.csv").open() as file:
+        compared = list(csv.DictReader(file))
+    pairs = [*((name, budget) for name in methods[1:3] for budget in "14"), ("greedy", ""), (methods[4], "")]
+    assert [(row["method"], row["budget"]) for row in compared] == pairs
+    assert {row["reference"] for row in compared} == {"particle-filter"} and compared[0]["budget_ratio"] != ""
+    assert json.loads((folder / "comparison.json").read_text())["settings"] == points["settings"]
+    assert "difference: accuracy minus that of particle-filter at the same number of tokens" in ran.stdout
     # The sweep goes on, with another budget too.
     csv_before, loads = (folder / "curve.csv").read_bytes(), len(finite_models)
     assert cli(*command, "--budgets", 1, 4).returncode == 0 and len(finite_models) == loads
@@ -194,6 +201,7 @@ def test_curve_with_completions_of_its_own_for_each_method(cli, finite_models, p
         tmp_path,
     ]
     assert cli(*command, "--no-share-completions").returncode == 0
+    assert (tmp_path / "comparison.json").exists()
     (path,) = tmp_path.glob("results/best-of-n/budget-0004-seed-0.jsonl")
     assert len(read_evaluation(path)) == 7
     assert cli(*command).returncode == 0  # other files
@@ -217,6 +225,12 @@ def test_mistakes_of_curve(cli, finite_models, problems, tmp_path, arguments, me
     ran = cli("curve", problems, *FIELD, "--output-dir", tmp_path / "sweep", *arguments)
     assert ran.returncode == 2 and ran.stderr.startswith("Error: ") and ran.stderr.count("\n") == 1, ran.stderr
     assert message in ran.stderr and finite_models == []
+
+
+def test_one_method_is_compared_with_nothing(cli, finite_models, problems, tmp_path):
+    ran = cli("curve", problems, *FIELD, "--methods", "greedy", "--output-dir", tmp_path / "sweep")
+    assert ran.returncode == 0 and "difference" not in ran.stdout
+    assert not (tmp_path / "sweep" / "comparison.csv").exists()
 
 
 def test_lists_of_values(cli, finite_models, problems, tmp_path):

@@ -47,7 +47,7 @@ def test_a_curve_that_is_shifted_has_the_ratio_of_the_shift():
     cells = curve("ours", accuracies, (1, 2, 4, 8, 16), problems=200, tokens=1000)
     cells |= curve("theirs", accuracies, (4, 8, 16, 32, 64), problems=200, tokens=500)
     found = budget_ratios(cells, reference="ours", num_resamples=300)
-    assert [(one.method, one.budget, one.accuracy) for one in found] == [
+    assert [(one.method, one.budget, one.target_accuracy) for one in found] == [
         ("theirs", budget, accuracy) for budget, accuracy in zip((1, 2, 4, 8, 16), accuracies, strict=True)
     ]
     for one in found:
@@ -84,7 +84,7 @@ def test_a_curve_that_falls_is_made_monotone():
     cells = curve("ours", [0.2, 0.6, 0.4], (1, 2, 4)) | curve("theirs", [0.2, 0.5, 0.9], (4, 8, 16))
     found = budget_ratios(cells, reference="ours", budgets=(2, 4), num_resamples=100)
     assert [one.budget_ratio.value for one in found] == pytest.approx([4.0, 2.0])
-    assert [one.accuracy for one in found] == [0.5, 0.5]
+    assert [one.target_accuracy for one in found] == [0.5, 0.5]
 
 
 def test_an_accuracy_that_is_never_reached_is_a_bound():
