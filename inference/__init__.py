@@ -51,6 +51,8 @@ from ppl_scaling.inference.resampling import (
     stratified,
     systematic,
 )
+from ppl_scaling.inference.result_arrays import to_arviz
+from ppl_scaling.inference.result_file import load_result
 from ppl_scaling.inference.results import ParticleFilterResult, Result, Trajectory
 from ppl_scaling.inference.smc_filter import SMCFilter
 
@@ -107,6 +109,7 @@ __all__ = [
     "compare_at_tokens",
     "enumerate_posterior",
     "evaluate",
+    "load_result",
     "multinomial",
     "nested_budgets",
     "read_evaluation",
@@ -117,4 +120,5 @@ __all__ = [
     "stratified",
     "summarize",
     "systematic",
+    "to_arviz",
 ]

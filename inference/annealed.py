@@ -175,6 +175,8 @@ class AnnealedSMC(Method):
         if size == 0:
             ladder.failure = AllWeightsZeroError(len(ladder.powers) + 1, ladder.group, "y")
             return
+        ladder.log_weights_by_rung.append(log_weights)
+        ladder.log_evidences.append(ladder.log_evidence + float(log_mean_exp(weights)))
         # A rung that was chosen for its effective sample size is resampled, on whichever side of the target it came out.
         resamples = size < self.ess_target * self.num_particles or (self.powers is None and power < 1)
         ancestors = np.arange(self.num_particles)
@@ -213,6 +215,8 @@ class AnnealedSMC(Method):
             ess=np.array(ladder.ess),
             powers=np.array(ladder.powers),
             acceptance=np.array(ladder.acceptance or [math.nan] * len(ladder.powers)),
+            log_weights_by_step=np.stack(ladder.log_weights_by_rung),
+            log_evidence_by_step=np.array(ladder.log_evidences),
         )
 
 
@@ -231,6 +235,8 @@ class _Ladder:
     ess: list[float] = field(default_factory=list)
     resampled: list[bool] = field(default_factory=list)
     ancestors: list[NDArray[np.int64]] = field(default_factory=list)
+    log_weights_by_rung: list[NDArray[np.float64]] = field(default_factory=list)
+    log_evidences: list[float] = field(default_factory=list)
     acceptance: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class GroupView:
         texts_written = [self.texts(t) for t in range(1, len(self.records))]
         trajectories = []
         for particle in range(self._size):
-            texts, scores, blocks = [], [], []
+            texts, scores, blocks, totals = [], [], [], [0.0]
             for t in range(1, len(self.records)):
                 slot = int(lineages[t, particle])
                 if not written[t - 1][slot]:
@@ -111,6 +112,8 @@ class GroupView:
                 texts.append(texts_written[t - 1][slot])
                 if self._sessions.reward is not None:
                     scores.append(float(self.site(t, f"score_{t}")[slot]))
+                if f"log_likelihood_{t}" in self.records[t].sites:
+                    totals.append(float(self.site(t, f"log_likelihood_{t}")[slot]))
             probabilities = torch.tensor(scores, dtype=torch.float64).sigmoid().tolist()
             text = "".join(texts)
             trajectories.append(
@@ -126,6 +129,7 @@ class GroupView:
                     truncated=bool(truncated[particle]),
                     num_tokens=sum(map(len, blocks)),
                     token_blocks=tuple(blocks),
+                    log_likelihoods=tuple(new - old for old, new in pairwise(totals)),  # NaN after minus infinity
                 )
             )
         return tuple(trajectories)

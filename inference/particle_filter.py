@@ -156,4 +156,6 @@ class ParticleFilter(Method):
             seconds=0.0,
             seed=seed,
             configuration=self.configuration,
+            log_weights_by_step=view.series("log_weights"),
+            log_evidence_by_step=view.series("log_evidence"),
         )

@@ -172,9 +172,11 @@ class ResampleMoveFilter(ParticleFilter):
     def _note(self, batch: _Batch, t: int, on_step: OnStep | None) -> None:
         record = batch.smc.history[-1]
         sizes = host.as_list(record.ess)
-        for group, size in zip(record.groups, sizes, strict=True):
+        for position, (group, size) in enumerate(zip(record.groups, sizes, strict=True)):
             lane = batch.lanes[group]
             lane.ess.append(size)
+            lane.log_weights_by_step.append(record.log_weights[position].cpu().numpy())
+            lane.log_evidences.append(float(record.log_evidence[position]))
             if t == 1:
                 lane.resampled.append(False)
                 lane.acceptance.append(math.nan)
@@ -207,6 +209,8 @@ class ResampleMoveFilter(ParticleFilter):
             log_evidence=lane.log_evidence,
             ess=np.array(lane.ess),
             acceptance=np.array(lane.acceptance),
+            log_weights_by_step=np.stack(lane.log_weights_by_step),
+            log_evidence_by_step=np.array(lane.log_evidences),
         )
 
 
@@ -221,6 +225,8 @@ class _Lane:
     ancestors: list[NDArray[np.int64]] = field(default_factory=list)
     resampled: list[bool] = field(default_factory=list)
     acceptance: list[float] = field(default_factory=list)
+    log_weights_by_step: list[NDArray[np.float64]] = field(default_factory=list)
+    log_evidences: list[float] = field(default_factory=list)
     log_evidence: float = math.nan
     outcome: Population | PPLScalingError | None = None
 

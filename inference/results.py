@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,9 @@ class Trajectory:
     num_tokens : int
     token_blocks : tuple of tuple of int
         Tokens of each step as drawn, with which the trajectory can be replayed.
+    log_likelihoods : tuple of float
+        What the model's likelihood says of each step given those before, before any power; NaN after a step of likelihood
+        zero. Empty if the method has none, as a baseline.
     """
 
     steps: tuple[str, ...]
@@ -55,6 +60,7 @@ class Trajectory:
     truncated: bool
     num_tokens: int
     token_blocks: tuple[tuple[int, ...], ...]
+    log_likelihoods: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -169,6 +175,40 @@ class Result:
             ],
         }
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result as one JSON file, from which ``load_result`` reads exactly the same result again.
+
+        A file that is there is replaced.
+
+        Raises
+        ------
+        TypeError
+            If a field or a setting holds something that such a file can't hold, a model for example.
+        ValueError
+            If the file can't be written.
+        """
+        from ppl_scaling.inference.result_file import save_result  # which builds on this module
+
+        return save_result(self, path)
+
+    def to_arviz(self, *, weights: str = "resample", seed: int | None = None) -> Any:
+        """Give the result to ArviZ: one chain; see :func:`ppl_scaling.inference.result_arrays.to_arviz`.
+
+        Parameters
+        ----------
+        weights : {"resample", "keep"}
+        seed : int, optional
+            For ``"resample"``; default: that of the result.
+
+        Returns
+        -------
+        arviz.InferenceData or xarray.DataTree
+            The first before ArviZ 1.0, the other from then on.
+        """
+        from ppl_scaling.inference.result_arrays import to_arviz  # which builds on this module
+
+        return to_arviz([self], weights=weights, seed=seed)
+
     def _details(self) -> dict[str, Any]:
         """Return what a kind of result adds to :meth:`to_dict`."""
         return {}
@@ -200,6 +240,10 @@ class ParticleFilterResult(Result):
     num_particles, num_steps : int
     draft_tokens_forwarded : int
         Tokens that passed through the language model of a draft proposal.
+    log_weights_by_step : float array, shape (T, N)
+        After each step, since the last resampling, before any other.
+    log_evidence_by_step : float array, shape (T,)
+        Estimate from the steps so far; the last is ``log_evidence``.
     """
 
     log_evidence: float
@@ -216,6 +260,8 @@ class ParticleFilterResult(Result):
     num_particles: int
     num_steps: int
     draft_tokens_forwarded: int = field(default=0, kw_only=True)
+    log_weights_by_step: NDArray[np.float64] = field(kw_only=True)
+    log_evidence_by_step: NDArray[np.float64] = field(kw_only=True)
 
     def _summary(self) -> str:
         leading = self.answers[0] if self.answers else None

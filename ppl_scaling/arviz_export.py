@@ -1,9 +1,9 @@
 """The one file that imports ArviZ and xarray: from plain arrays to their data structures, to a file and back.
 
 ArviZ has changed its data structure: ``InferenceData`` up to 0.2x, xarray's ``DataTree`` from 1.0 on. What this file makes
-is of the kind that the installed ArviZ reads, and a file written under one is read under the other. It imports nothing else of
-the library and no torch, so it is tested under both (CONTRIBUTING says how), and every part of the library may use it. ArviZ
-takes a second to import, so that waits until something is asked of it.
+is of the kind that the installed ArviZ reads, and a file written under one is read under the other. It imports nothing else
+of the library and no torch, so it is tested under both (CONTRIBUTING says how), and every part of the library may use it.
+ArviZ takes a second to import, so that waits until something is asked of it.
 
 ArviZ gives all draws the same weight. Who has weighted draws resamples them first, or takes the weights into account.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Variables", "arviz", "build", "is_new", "load", "save"]
+__all__ = ["Variables", "arviz", "build", "from_draws", "is_new", "load", "save"]
 
 Variables = Mapping[str, tuple[Sequence[str], ArrayLike]]
 """Dimensions and values of each variable of a group."""
@@ -74,6 +74,58 @@ def build(
             own = {dim: _storable(labels[dim]) if dim in labels else np.arange(size) for dim, size in used.items()}
             datasets[group] = xr.Dataset(data, coords=own, attrs={"creation_library": "ppl-scaling"})
     return _container(datasets, dict(attrs or {}))
+
+
+def from_draws(
+    draws: Mapping[str, ArrayLike],
+    *,
+    log_likelihood: Mapping[str, ArrayLike] | None = None,
+    sample_stats: Mapping[str, ArrayLike] | None = None,
+    observed_data: Mapping[str, ArrayLike] | None = None,
+    constant_data: Mapping[str, ArrayLike] | None = None,
+    attrs: Mapping[str, str | int | float] | None = None,
+) -> Any:
+    """Put the draws of a fit together for ArviZ, as a score model's or OptScale's.
+
+    Parameters
+    ----------
+    draws : mapping of str to array, shape (chain, draw, ...)
+        All with the same weight.
+    log_likelihood : mapping of str to array, shape (chain, draw, observation), optional
+        By the name of the observed variable.
+    sample_stats : mapping of str to array, shape (chain, draw, ...), optional
+    observed_data : mapping of str to array, shape (observation, ...), optional
+    constant_data : mapping of str to array, optional
+        Of any shape; numbers and texts.
+    attrs : mapping of str to (str or number), optional
+
+    Returns
+    -------
+    arviz.InferenceData or xarray.DataTree
+
+    Raises
+    ------
+    ValueError
+        If the numbers of chains, draws or observations disagree.
+    """
+    groups = {
+        "posterior": _named(draws, ("chain", "draw")),
+        "sample_stats": _named(sample_stats or {}, ("chain", "draw")),
+        "log_likelihood": _named(log_likelihood or {}, ("chain", "draw", "observation")),
+        "observed_data": _named(observed_data or {}, ("observation",)),
+        "constant_data": _named(constant_data or {}, ()),
+    }
+    return build(groups, attrs=attrs)
+
+
+def _named(variables: Mapping[str, ArrayLike], dims: tuple[str, ...]) -> Variables:
+    """Name the dimensions of variables: those that all share, and the variable's own."""
+    named = {}
+    for name, values in variables.items():
+        array = np.asarray(values)
+        own = tuple(f"{name}_dim_{place}" for place in range(array.ndim - len(dims)))
+        named[name] = (*dims, *own), array
+    return named
 
 
 def save(data: Any, path: str | os.PathLike[str]) -> Path:
