@@ -8,7 +8,9 @@ allows:
   for them (``_apropagate`` hands over whole batches).
 - The interface is stateless, so each step's call holds the text so far, and it is encoded again: by the language model
   and by the reward model. Within a call ``generate`` uses its cache. (A server with prefix caching would save part of it.)
-- ``StepGeneration(tokens_per_step=...)`` is its own way to make steps of a fixed number of tokens.
+- ``StepGeneration(tokens_per_step=...)`` is its own way to make steps of a fixed number of tokens: for times. For accuracy
+  (``solve``) a step is a line (``step_token``), and an answer ends where the model ends it: the text of the end token is the
+  ``stop_token``. It puts no limit on the tokens of a step, so the language model does, as a server would.
 - ``StepGeneration`` compares the number of steps *before* the new one with ``max_steps``, so it writes ``max_steps + 1`` of
   them; it is given one less, for the same number of steps as everyone.
 - Its weight at a step is ``logit(score)`` and it resamples at every step; ours is given the likelihood that does the same.
@@ -27,6 +29,7 @@ class InProcessLanguageModel(AbstractLanguageModel):
     def __init__(self, models):
         self.models = models
         self.generated_tokens = 0
+        self.max_step_tokens = None
 
     async def agenerate(self, messages, stop=None, max_completion_tokens=None, temperature=None, **kwargs):
         tokenizer = self.models.tokenizer
@@ -36,19 +39,38 @@ class InProcessLanguageModel(AbstractLanguageModel):
         encoded = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
         padding = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         tokens, mask = (one.to(self.models.device) for one in pad(encoded, padding, left=True))
+        ends = self._ends(stop)
+        context = getattr(self.models.model.config, "max_position_embeddings", None) or 1 << 30
+        room = min(max_completion_tokens or self.max_step_tokens, context - tokens.shape[1])
+        if room < 1:  # what is too long ends here
+            return [{"role": "assistant", "content": tokenizer.eos_token} for _ in texts]
         with torch.no_grad():
             output = self.models.model.generate(
                 input_ids=tokens,
                 attention_mask=mask,
-                max_new_tokens=max_completion_tokens,
+                max_new_tokens=room,
                 do_sample=True,
                 temperature=temperature,
                 top_k=0,
                 pad_token_id=padding,
+                **({"eos_token_id": sorted(ends)} if stop else {}),
             )
-        new = output[:, tokens.shape[1] :]
-        self.generated_tokens += new.numel()
+        new = [_upto(row, ends) for row in output[:, tokens.shape[1] :].tolist()]
+        self.generated_tokens += sum(map(len, new))
         return [{"role": "assistant", "content": text} for text in tokenizer.batch_decode(new)]
+
+    def _ends(self, stop):
+        """Tokens after which a row has nothing but padding: those of the model, and the one that ends a step."""
+        ends = self.models.model.generation_config.eos_token_id
+        ends = {ends} if isinstance(ends, int) else set(ends or ())
+        if stop:
+            (token,) = self.models.tokenizer(stop, add_special_tokens=False)["input_ids"]
+            ends.add(token)
+        return ends
+
+
+def _upto(row, ends):
+    return row[: next((place + 1 for place, token in enumerate(row) if token in ends), len(row))]
 
 
 class InProcessRewardModel(AbstractProcessRewardModel):
@@ -72,11 +94,31 @@ class ItsHub:
         self.reward_model = InProcessRewardModel(models)
 
     def run(self, problem, num_particles, num_steps, step_tokens):
-        """One run; how many tokens it has generated."""
+        """One run on steps of a fixed length."""
         self.language_model.generated_tokens = 0
         steps = StepGeneration(max_steps=num_steps - 1, tokens_per_step=step_tokens, temperature=1.0)
         algorithm = ParticleFiltering(steps, self.reward_model)
         result = algorithm.infer(self.language_model, problem, budget=num_particles, return_response_only=False)
         if result.steps_used_lst != [num_steps] * num_particles:
             raise RuntimeError(f"expected {num_steps} steps of every particle, got {result.steps_used_lst}")
-        return self.language_model.generated_tokens
+        return {"generated_tokens": self.language_model.generated_tokens}
+
+    def solve(self, problem, num_particles, max_steps, max_step_tokens):
+        """One run on steps that are lines; the text that it selects, as its defaults do it: the largest weight."""
+        self.language_model.generated_tokens = 0
+        self.language_model.max_step_tokens = max_step_tokens
+        steps = StepGeneration(
+            max_steps=max_steps - 1,
+            step_token="\n",
+            stop_token=self.language_model.models.tokenizer.eos_token,
+            temperature=1.0,
+            include_stop_str_in_output=True,
+        )
+        algorithm = ParticleFiltering(steps, self.reward_model)
+        result = algorithm.infer(self.language_model, problem, budget=num_particles, return_response_only=False)
+        return {
+            "text": result.the_one["content"],
+            "num_steps": result.steps_used_lst,
+            "log_weights": list(map(float, result.log_weights_lst)),
+            "generated_tokens": self.language_model.generated_tokens,
+        }

@@ -70,7 +70,7 @@ class Llamppl:
         self.language_model = CachedCausalLM(self.backend)
 
     def run(self, problem, num_particles, num_steps, step_tokens):
-        """One run; how many tokens it has generated."""
+        """One run on steps of a fixed length."""
         self.backend.batch_size = num_particles
         self.language_model.clear_cache()
         prompt = render(self.models.tokenizer, problem)
@@ -81,4 +81,4 @@ class Llamppl:
         lengths = {particle.context.token_count for particle in particles}
         if lengths != {num_steps * step_tokens}:
             raise RuntimeError(f"expected {num_steps * step_tokens} tokens of every particle, got {lengths}")
-        return num_particles * num_steps * step_tokens
+        return {"generated_tokens": num_particles * num_steps * step_tokens}

@@ -20,13 +20,13 @@ PEERS = ("its_hub", "llamppl")
 class Worker:
     """The other interpreter."""
 
-    def __init__(self, python, folder, load, log):
+    def __init__(self, python, folder, load, log, ends):
         script = Path(__file__).with_name("_peers_main.py")
         dtype = load.description["dtype"]
         command = [python, script, folder, "--dtype", dtype, "--threads", str(torch.get_num_threads())]
         self._log = log
         self._process = subprocess.Popen(
-            [*map(str, command), "--device", str(load.device)],
+            [*map(str, command), "--device", str(load.device), *["--ends"] * ends],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -54,11 +54,11 @@ class Worker:
 
 
 @contextmanager
-def worker(python, load):
-    """A worker that has loaded the models of ``load``."""
+def worker(python, load, *, ends=False):
+    """A worker that has loaded the models of ``load``; with ``ends`` its texts may end, without they are endless."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
         load.save(folder)
-        process = Worker(python, folder, load, log)
+        process = Worker(python, folder, load, log, ends)
         try:
             yield process
         finally:

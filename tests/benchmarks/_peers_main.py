@@ -1,10 +1,11 @@
 """Drives the peers in an interpreter of their own; started by ``_peers.py``, which sends one request a line.
 
-    python _peers_main.py FOLDER --dtype bfloat16 --threads 2 [--device cpu]
+    python _peers_main.py FOLDER --dtype bfloat16 --threads 2 [--device cpu] [--ends]
 
 FOLDER holds ``language_model`` and ``reward_model`` as written by ``save_pretrained``. A request is a JSON object with the
-keys ``peer``, ``problem``, ``num_particles``, ``num_steps``, ``step_tokens`` and ``seed``; the reply is one too. Nothing of
-ppl_scaling is imported here. The first reply, without a request, names the versions.
+keys ``peer``, ``seed``, ``problem`` and ``num_particles``, and ``num_steps`` and ``step_tokens`` for steps of one length, or
+with ``"task": "solve"`` (which needs ``--ends``) ``max_steps`` and ``max_step_tokens``. The reply is a JSON object too.
+Nothing of ppl_scaling is imported here. The first reply, without a request, names the versions.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import random
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -66,17 +68,17 @@ def serve(models, requests, reply):
         name = request.pop("peer")
         if name not in peers:
             peers[name] = _peer(name, models)
-        seed = request.pop("seed")
+        seed, task = request.pop("seed"), request.pop("task", "run")
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002  llamppl draws from numpy's legacy generator
         torch.manual_seed(seed)
         models.tokens.update(lm=0, prm=0)
         _synchronize(models.device)
         started = time.perf_counter()
-        generated = peers[name].run(**request)
+        found = getattr(peers[name], task)(**request)
         _synchronize(models.device)
         seconds = time.perf_counter() - started
-        reply({"seconds": seconds, "generated_tokens": generated, "forwarded_tokens": dict(models.tokens)})
+        reply({"seconds": seconds, "forwarded_tokens": dict(models.tokens), **found})
 
 
 def _peer(name, models):
@@ -101,6 +103,7 @@ def main():
     parser.add_argument("--dtype", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ends", action="store_true", help="let the language model end its texts")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
@@ -119,7 +122,8 @@ def main():
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    with without_ends(models.model, special_tokens(models.model, models.tokenizer)):
+    ends = special_tokens(models.model, models.tokenizer)
+    with nullcontext() if options.ends else without_ends(models.model, ends):
         reply({"versions": versions, "python": sys.version.split()[0]})
         serve(models, sys.stdin, reply)
 
