@@ -49,7 +49,8 @@ class HierarchicalScores:
     - ``{parameter}_weights`` ~ ``Normal(0, scale / sqrt(num_features))`` with features, so that all of them together
       move a problem by about ``scale``. This supposes features that are standardised over problems;
     - ``{parameter}_latent`` in plate ``problem``, from which the deterministic site ``{parameter}`` is computed;
-    - ``score`` in plate ``problem``, the padded scores of a problem, with the density of those that the mask keeps.
+    - ``score`` in plate ``problem``, the padded scores of a problem, with the density of those that the mask keeps (and
+      of their labels, where the model has labels).
 
     **Centredness.** With :math:`m_j = \mu + x_j^\top w` and :math:`c_j` in [0, 1] the latent is
     :math:`N(c_j m_j, \tau^{c_j})` and :math:`\theta_j = m_j + \tau^{1 - c_j} (latent_j - c_j m_j)`. The model is the same
@@ -96,22 +97,23 @@ class HierarchicalScores:
     def observe(self, scores: Tensor, mask: Tensor | None = None, correct: Tensor | None = None) -> Observed:
         """Check padded scores and reduce them to sufficient statistics, where the model has some."""
         given = (scores, mask, correct)
-        key = (*given, *(None if tensor is None else tensor._version for tensor in given))
+        key = (*given, *(getattr(tensor, "_version", None) for tensor in given))
         if self._last is not None and all(a is b for a, b in zip(self._last[0][:3], given, strict=True)):
             if self._last[0][3:] == key[3:]:
                 return self._last[1]
+        scores = as_tensor(scores)
         if scores.ndim != 2:
             raise ValueError(f"expected scores of shape (num_problems, n_max), got {tuple(scores.shape)}")
-        kept = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+        kept = torch.ones_like(scores, dtype=torch.bool) if mask is None else torch.as_tensor(mask)
         if kept.dtype != torch.bool or kept.shape != scores.shape:
             raise ValueError(f"expected a mask of bool of shape {tuple(scores.shape)}, got {kept.dtype} {tuple(kept.shape)}")
         validate_scores(scores[kept])
-        padded = torch.where(kept, as_tensor(scores), 0.5)
+        padded = torch.where(kept, scores, 0.5)
         statistics = None
         if correct is not None:
             if not isinstance(self.model, ScoreAndCorrectness):
                 raise ValueError(f"expected correct only for ScoreAndCorrectness, got it for {type(self.model).__name__}")
-            correct = validate_correct(correct, tuple(scores.shape))
+            correct = validate_correct(torch.where(kept, as_tensor(correct), torch.nan), tuple(scores.shape))
         if type(self.model).statistics is not ScoreModel.statistics:
             statistics = self._statistics(padded, kept, correct)
         self._last = key, Observed(padded, kept, statistics)
@@ -237,13 +239,6 @@ class HierarchicalScores:
         return self.prior_function(draws)(features)
 
 
-def log_likelihood(model: ScoreModel, observed: Observed, values: Values) -> Tensor:
-    """Log-density of each problem's scores given each problem's values, both of shape (..., num_problems)."""
-    if observed.statistics is not None:
-        return model.log_likelihood_of(observed.statistics, values)
-    return torch.where(observed.mask, model.log_prob(observed.scores, values), 0.0).sum(-1)
-
-
 class _ProblemScores(dist.TorchDistribution):
     """The law of a problem's padded scores, of shape (num_problems) with events of shape (n_max,)."""
 
@@ -256,10 +251,11 @@ class _ProblemScores(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of each problem's scores."""
-        if self.observed is not None and value is self.observed.scores:
-            return log_likelihood(self.model, self.observed, self.values)
+        data = self.observed
+        if data is not None and data.statistics is not None and value is data.scores:
+            return self.model.log_likelihood_of(data.statistics, self.values)
         each = self.model.log_prob(value, self.values)
-        return (each if self.observed is None else torch.where(self.observed.mask, each, 0.0)).sum(-1)
+        return (each if data is None else torch.where(data.mask, each, 0.0)).sum(-1)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw scores of each problem."""
