@@ -180,7 +180,10 @@ def rhat(draws: ArrayLike) -> float:
     array = _chains(draws)
     if len(array) < 2 or not _tells(array):
         return math.nan
-    return float(arviz().rhat(array))
+    # Where draws have two values, folding them at the median may leave one; then the other half of the diagnostic counts.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = float(arviz().rhat(array))
+        return float(arviz().rhat(array, method="z_scale")) if math.isnan(found) else found
 
 
 def ess(draws: ArrayLike, *, method: str = "bulk") -> float:

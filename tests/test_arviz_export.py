@@ -188,6 +188,31 @@ def test_one_chain_has_an_ess_and_no_rhat():
     assert math.isnan(statistics.rhat(one)) and statistics.ess(one) > 50
 
 
+def test_rhat_of_two_values_that_fold_into_one():
+    draws = np.array([[0.0, 1.0] * 20] * 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert 0.9 < statistics.rhat(draws) < 1.1
+
+
+def test_draws_of_a_fit():
+    draws = {"mu": np.zeros((2, 5)), "theta": np.zeros((2, 5, 3))}
+    fit = export.from_draws(
+        draws,
+        log_likelihood={"s": np.zeros((2, 5, 4))},
+        sample_stats={"diverging": np.zeros((2, 5), dtype=bool)},
+        observed_data={"s": np.ones(4)},
+        constant_data={"family": np.array("beta"), "grid": np.arange(6)},
+    )
+    assert groups_of(fit) == {"posterior", "log_likelihood", "sample_stats", "observed_data", "constant_data"}
+    assert fit["posterior"]["theta"].dims == ("chain", "draw", "theta_dim_0")
+    assert fit["log_likelihood"]["s"].dims == ("chain", "draw", "observation")
+    with pytest.raises(ValueError, match=r"observed_data\.s to have length 4 along 'observation'"):
+        export.from_draws(draws, log_likelihood={"s": np.zeros((2, 5, 4))}, observed_data={"s": np.ones(3)})
+    with pytest.raises(ValueError, match=r"posterior\.mu to have the dimensions"):
+        export.from_draws({"mu": np.zeros(5)})
+
+
 def test_summary_is_number_by_number():
     draws = {"mu": np.random.default_rng(7).normal(size=(2, 100)), "ab": np.random.default_rng(8).normal(size=(2, 100, 2))}
     rows = statistics.summary(draws)

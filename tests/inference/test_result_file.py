@@ -155,7 +155,7 @@ def test_another_version_or_another_format(saved, tmp_path):
     saved.write_text("[1, 2]")
     with pytest.raises(ValueError, match="does not say"):
         load_result(saved)
-    with pytest.raises(ValueError, match="cannot read .*nowhere"):
+    with pytest.raises(ValueError, match=r"cannot read .*nowhere"):
         load_result(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="cannot write"):
         made_up(Result).save(tmp_path)
