@@ -58,9 +58,7 @@ class LanguageModelStateSpace:
     likelihood : Likelihood, optional
         Default: ``BernoulliLikelihood()`` if the reward model scores single steps, as in the paper, and
         ``TwistLikelihood()`` if it scores whole prefixes (its ``scores_prefixes``), which the other would count once more at
-        every step. On validation problems of the embedded task, with scores of steps, Bernoulli is level with
-        ``OddsLikelihood`` and ahead of the twist at ``beta=1`` (README); for answers of very different lengths consider the
-        twist.
+        every step. The power is the one that the reward model recommends (its ``likelihood_beta``), else 1.
     temperature : float, default 1.0
         Divides the LM's logits; it is part of the model, so weights do not correct for it.
     top_k, top_p : int, float, optional
@@ -197,9 +195,12 @@ class LanguageModelStateSpace:
             raise ScoreError("score", math.nan, t, host.as_list(slots[bad])[0])
 
 
-def default_likelihood(reward_model: RewardModel | None) -> Likelihood:
-    """Likelihood that fits what the reward model scores: steps, or whole prefixes."""
-    return TwistLikelihood() if reward_model is not None and reward_model.scores_prefixes else BernoulliLikelihood()
+def default_likelihood(reward_model: RewardModel | None, beta: float | None = None) -> Likelihood:
+    """Likelihood for what the reward model scores, steps or whole prefixes, with ``beta`` or the power it recommends."""
+    if beta is None:
+        beta = getattr(reward_model, "likelihood_beta", 1.0)
+    kind = TwistLikelihood if reward_model is not None and reward_model.scores_prefixes else BernoulliLikelihood
+    return kind(beta)
 
 
 def _name(reward_model: RewardModel | None) -> str | None:

@@ -153,7 +153,9 @@ Pass@1 on test problems by number of steps:
 
 A prefix is *right* when each of its lines holds the computation of the known solution, in its order, and, for a whole
 solution, the answer is right. Its score estimates the probability that the language model goes on to the right answer,
-so calibration compares the scores of all prefixes of the sampled solutions with how these solutions ended.
+so calibration compares the scores of all prefixes of the sampled solutions with how these solutions ended. It is a value
+of the prefix: `config.json` says so (`scores_prefixes`), and recommends the power 8 of the likelihood (`likelihood_beta`),
+which `tests/benchmarks/choose_settings.py` found on validation problems. So `TwistLikelihood(beta=8)` is the default here.
 
 {_judgement(metrics)}
 

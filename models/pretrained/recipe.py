@@ -40,6 +40,7 @@ from ppl_scaling.models.pretrained.training import TrainingSettings, checkpoint_
 from ppl_scaling.tasks.arithmetic import DEFAULT_MAX_NUMBER, DEFAULT_NUM_STEPS, generate_problems
 
 TARGET_PASS_RATE = 0.33
+LIKELIHOOD_BETA = 8.0
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,9 @@ class Recipe:
         )
         language_model.save_pretrained(self.output / "language_model")
         reward_model = LlamaForTokenClassification.from_pretrained(self.work / "reward_model")
+        # Its labels make it a value function of prefixes; tests/benchmarks/choose_settings.py has chosen the power.
+        reward_model.config.scores_prefixes = True
+        reward_model.config.likelihood_beta = LIKELIHOOD_BETA
         reward_model.save_pretrained(self.output / "reward_model")
         for name in ("language_model", "reward_model"):
             tokenizer.save_pretrained(self.output / name)

@@ -66,10 +66,13 @@ class ModelOptions:
         str | None,
         _option(
             _OBSERVING,
-            "bernoulli, twist or odds: what a score says. Default: bernoulli for scores of steps, twist for prefixes.",
+            "bernoulli, twist or odds: what a score says. Default: bernoulli for scores of steps, twist for prefixes, with "
+            "the power that the reward model recommends.",
         ),
     ] = None
-    beta: Annotated[float, _option(_OBSERVING, "Power of the likelihood; 0 ignores the reward model.")] = 1.0
+    beta: Annotated[
+        float | None, _option(_OBSERVING, "Power of the likelihood; 0 ignores the reward model. Default: 1, see above.")
+    ] = None
     odds_temperature: Annotated[float, _option(_OBSERVING, "Divides the log-odds of --likelihood odds.")] = 1.0
     preset: Annotated[
         str | None,
@@ -112,7 +115,7 @@ class ModelOptions:
         """Return what results depend on."""
         return {name: value for name, value in asdict(self).items() if name not in _ELSEWHERE}
 
-    def likelihood_with(self, given: dict[str, Any], *, scores_prefixes: bool = False) -> Likelihood:
+    def likelihood_with(self, given: dict[str, Any], reward_model: RewardModel | None = None) -> Likelihood:
         """Make the likelihood; ``given`` wins over the options.
 
         Raises
@@ -121,15 +124,17 @@ class ModelOptions:
             If there is no such likelihood, or a number is out of its range.
         """
         from ppl_scaling.models import BernoulliLikelihood, OddsLikelihood, TwistLikelihood
+        from ppl_scaling.models.state_space import default_likelihood
 
-        settings = {name: given.get(name, getattr(self, name)) for name in OBSERVING}
-        beta = settings["beta"]
+        name, beta, odds_temperature = (given.get(name, getattr(self, name)) for name in OBSERVING)
+        power = 1.0 if beta is None else beta
         likelihoods: dict[str, Likelihood] = {
-            "bernoulli": BernoulliLikelihood(beta),
-            "twist": TwistLikelihood(beta),
-            "odds": OddsLikelihood(settings["odds_temperature"], beta),
+            "bernoulli": BernoulliLikelihood(power),
+            "twist": TwistLikelihood(power),
+            "odds": OddsLikelihood(odds_temperature, power),
         }
-        name = settings["likelihood"] or ("twist" if scores_prefixes else "bernoulli")
+        if name is None:
+            return default_likelihood(reward_model, beta)
         if name not in likelihoods:
             raise ValueError(f"expected a likelihood among {', '.join(likelihoods)}, got {name!r}")
         return likelihoods[name]
@@ -190,7 +195,7 @@ class Models:
         from ppl_scaling.cli.settings import state_space_settings
         from ppl_scaling.models import LanguageModelStateSpace
 
-        likelihood = self.options.likelihood_with(given, scores_prefixes=self.reward_model.scores_prefixes)
+        likelihood = self.options.likelihood_with(given, self.reward_model)
         sampling = {name: given.get(name, getattr(self.options, name, None)) for name in SAMPLING}
         settings = state_space_settings(self.options.preset, **sampling)
         return LanguageModelStateSpace(self.language_model, self.reward_model, likelihood, **settings)

@@ -38,12 +38,12 @@ def settings():
         filters[f"twist beta={beta}"] = (TwistLikelihood(beta), {})
     for temperature in (1, 2, 4):
         filters[f"odds temperature={temperature}"] = (OddsLikelihood(temperature), {})
-    for likelihood in (BernoulliLikelihood(1), BernoulliLikelihood(2), TwistLikelihood(4)):
+    for likelihood in (BernoulliLikelihood(1), TwistLikelihood(4), TwistLikelihood(8)):
         for threshold in (0.25, 0.75, 1.0):
             name = f"{type(likelihood).__name__.removesuffix('Likelihood').lower()} beta={likelihood.beta:g}"
             filters[f"{name} ess_threshold={threshold}"] = (likelihood, {"ess_threshold": threshold})
     for scheme in ("multinomial", "stratified", "residual", "ssp"):
-        filters[f"bernoulli beta=1 {scheme}"] = (BernoulliLikelihood(1), {"resampling": resampling_scheme(scheme)})
+        filters[f"twist beta=8 {scheme}"] = (TwistLikelihood(8), {"resampling": resampling_scheme(scheme)})
 
     def filtering(likelihood, given):
         return lambda lm, prm, number: ParticleFilter(
@@ -117,7 +117,7 @@ def main():
     parser.add_argument("--num-problems", type=int, default=200)
     parser.add_argument("--num-particles", type=int, nargs="+", default=[4, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", help="settings whose name begins so")
+    parser.add_argument("--only", nargs="+", help="settings of these names")
     parser.add_argument("--table", action="store_true", help="print what the output holds and run nothing")
     options = parser.parse_args()
 
@@ -128,7 +128,9 @@ def main():
     problems = [one for pair in zip(easy, hard, strict=True) for one in pair]
     made = settings()
     if options.only:
-        made = {name: make for name, make in made.items() if name.startswith(tuple(options.only))}
+        if unknown := set(options.only) - set(made):
+            parser.error(f"expected settings among {', '.join(made)}, got {', '.join(unknown)}")
+        made = {name: made[name] for name in options.only}
     known = rows(options.output)
     if not options.table:
         lm = TransformersLanguageModel.from_pretrained(LANGUAGE_MODEL_PATH)

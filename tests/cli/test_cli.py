@@ -136,7 +136,7 @@ def test_a_language_model_is_no_reward_model(cli):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], "BernoulliLikelihood(beta=0.5)"),
+        ([], "TwistLikelihood(beta=0.5)"),
         (["--aggregation", "min"], "TwistLikelihood(beta=0.5)"),
         (["--aggregation", "min", "--likelihood", "bernoulli"], "BernoulliLikelihood(beta=0.5)"),
     ],

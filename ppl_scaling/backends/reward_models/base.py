@@ -54,8 +54,12 @@ class TransformersRewardModel(ABC):
     auto_class : type
         The class of transformers that loads the model.
     scores_prefixes : bool
-        Whether a score speaks of all steps so far and not of the last one alone. A program without a likelihood of its own
+        Whether a score speaks of all steps so far and not of the last one alone: by the family, by the aggregation, or
+        because the checkpoint's ``config.json`` has ``"scores_prefixes": true``. A program without a likelihood of its own
         takes ``TwistLikelihood`` for the one and ``BernoulliLikelihood`` for the other.
+    likelihood_beta : float
+        The power that such a program gives its likelihood: ``"likelihood_beta"`` of ``config.json``, where whoever publishes
+        a checkpoint recommends what suits the scores of its default aggregation; else 1.
     incremental : bool
         Whether a cache is kept across steps; without one every step reads its whole text again.
     backbone : transformers.PreTrainedModel
@@ -86,7 +90,11 @@ class TransformersRewardModel(ABC):
         self.aggregation = self.default_aggregation if aggregation is None else aggregation
         if self.aggregation not in AGGREGATIONS:
             raise ValueError(f"expected an aggregation among {', '.join(AGGREGATIONS)}, got {aggregation!r}")
-        self.scores_prefixes = self.reads_prefixes or self.aggregation != "last"
+        config, own = model.config, self.aggregation == self.default_aggregation
+        self.scores_prefixes = (
+            self.reads_prefixes or self.aggregation != "last" or bool(getattr(config, "scores_prefixes", False))
+        )
+        self.likelihood_beta = float(getattr(config, "likelihood_beta", 1.0)) if own else 1.0
         self.model = model.eval()
         self.backbone = model.base_model
         self.tokenizer = tokenizer

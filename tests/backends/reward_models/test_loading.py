@@ -1,6 +1,7 @@
 """Which family a checkpoint belongs to, the errors where nothing tells, a family of one's own, and what depends on it."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -274,11 +275,29 @@ def test_the_default_likelihood_follows_what_is_scored(scores_prefixes, expected
     assert type(LanguageModelStateSpace(language, None).likelihood) is BernoulliLikelihood
 
 
+def test_a_checkpoint_says_what_it_scores_and_which_power_suits(tmp_path):
+    embedded = load_reward_model(REWARD_MODEL_PATH, device="cpu")
+    assert embedded.scores_prefixes and embedded.likelihood_beta == 8
+    language = FiniteLanguageModel({"": {"2 + 3 = 5\n": 0.5, "$": 0.5}})
+    assert repr(LanguageModelStateSpace(language, embedded).likelihood) == "TwistLikelihood(beta=8.0)"
+    # what it recommends is for the scores that it was chosen with
+    assert load_reward_model(REWARD_MODEL_PATH, device="cpu", aggregation="min").likelihood_beta == 1
+    silent = shutil.copytree(REWARD_MODEL_PATH, tmp_path / "silent")
+    config = json.loads((silent / "config.json").read_text())
+    del config["scores_prefixes"], config["likelihood_beta"]
+    (silent / "config.json").write_text(json.dumps(config))
+    plain = load_reward_model(silent, device="cpu")
+    assert (
+        not plain.scores_prefixes
+        and repr(LanguageModelStateSpace(language, plain).likelihood) == "BernoulliLikelihood(beta=1.0)"
+    )
+
+
 def test_prefix_scores_of_a_loaded_model_make_the_twist_the_default():
     language = FiniteLanguageModel({"": {"2 + 3 = 5\n": 0.5, "2 + 3 = 6\n": 0.3, "$": 0.2}})
     results = {}
     for aggregation, likelihood in [
-        (None, BernoulliLikelihood),
+        (None, TwistLikelihood),
         ("min", TwistLikelihood),
         ("whole-prefix", TwistLikelihood),
     ]:
