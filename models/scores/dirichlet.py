@@ -99,7 +99,7 @@ def check_edges(bins: int | ArrayLike, base: BaseLaw) -> NDArray:
     """Return the edges of ``bins``, a number of equal bins or the edges themselves."""
     edges = np.linspace(0, 1, bins + 1) if isinstance(bins, int) else np.asarray(bins, dtype=float)
     if edges.ndim != 1 or len(edges) < 2 or edges[0] != 0 or edges[-1] != 1 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"expected bins to be a number >= 1 or edges that rise from 0 to 1, got {bins}")
+        raise ValueError(f"expected bins to be a number >= 1 or edges that rise from 0 to 1, got {bins!r}")
     if not (np.diff(base.cdf(edges)) > 0).all():
         raise ValueError("expected the base law to give every bin some probability; use fewer bins or another law")
     return edges

@@ -164,7 +164,8 @@ class HierarchicalScores:
         if scores is None:
             if num_problems is None or num_scores is None:
                 raise ValueError("expected either scores or both num_problems and num_scores")
-            shape, observed = (num_problems, num_scores), None
+            shape: tuple[int, ...] = (num_problems, num_scores)
+            observed = None
             lengths = torch.full((num_problems,), float(num_scores), dtype=torch.float64)
         else:
             if num_problems is not None or num_scores is not None:
