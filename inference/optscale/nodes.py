@@ -1,0 +1,221 @@
+r"""Weighted nodes that know their own error, and the rules that make them for a score model.
+
+Nodes are split into classes, each of which is a quadrature rule of its own: interlaced lattices, or replicates of a
+quasi-Monte-Carlo rule. How far the classes disagree about an integral says how good it is.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ppl_scaling.inference.optscale.lattice import Lattice, locate
+from ppl_scaling.models.scores.base import ScoreModel, Values
+
+__all__ = ["Coordinates", "LatticeRule", "Nodes", "Rule"]
+
+Array = NDArray[np.float64]
+LogLikelihood = Callable[[Values], Tensor]
+
+EDGE = 20.0
+"""Priors are cut at so many standard deviations."""
+MOST_NODES = 400_000
+_LARGEST_BLOCK = 2
+_FIRST = 17  # nodes on each axis of a first lattice
+
+
+class Coordinates:
+    r"""Coordinates of some of a model's parameters, of order one under the prior.
+
+    A parameter is ``location + scale * z`` with its prior's location and scale, and :math:`z = 20 \tanh(t / 20)`.
+
+    Parameters
+    ----------
+    model : ScoreModel
+    names : tuple of str
+    """
+
+    def __init__(self, model: ScoreModel, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.location = np.array([model.prior.location[name] for name in names])
+        self.scale = np.array([model.prior.scale[name] for name in names])
+
+    def values(self, points: Array) -> dict[str, Tensor]:
+        """Parameters at points of shape (K, d); each of shape (K,)."""
+        z = EDGE * np.tanh(points / EDGE)
+        return dict(zip(self.names, torch.from_numpy((self.location + self.scale * z).T.copy()), strict=True))
+
+    def log_prior(self, points: Array) -> Array:
+        """Log-density of the prior in these coordinates."""
+        t = np.abs(points) / EDGE
+        z = EDGE * np.tanh(t)
+        log_stretch = 2 * (math.log(2) - t - np.log1p(np.exp(-2 * t)))
+        return (log_stretch - 0.5 * z**2).sum(-1) - 0.5 * len(self.names) * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Nodes of a rule.
+
+    Attributes
+    ----------
+    tensors : mapping of str to Tensor
+        The parameters, of shapes that broadcast.
+    kept : array of int or slice
+        Which nodes of the flattened broadcast are used: the K that weigh enough.
+    log_weights : array, shape (K,)
+        Normalized.
+    log_total : float
+        Logarithm of the sum before that: the log-evidence.
+    classes : array, shape (K, C)
+        Weights of the rules that the nodes split into, one a column; an integral by one of them is a product with it.
+    groups : tuple of slice
+        The columns that belong together, one group for each block of parameters.
+    power : float
+        The error of the whole is about ``scale`` times this power of the spread between the classes of a group.
+    scale : float
+    source : object
+        What the rule made them from.
+    """
+
+    tensors: Values
+    kept: Any
+    log_weights: Array
+    log_total: float
+    classes: Array
+    groups: tuple[slice, ...]
+    power: float
+    scale: float
+    source: Any
+
+    @property
+    def size(self) -> int:
+        """The number K of nodes."""
+        return len(self.log_weights)
+
+    def values(self) -> dict[str, Tensor]:
+        """Each parameter at each node, shape (K,)."""
+        tensors = torch.broadcast_tensors(*self.tensors.values())
+        return {name: tensor.reshape(-1)[self.kept] for name, tensor in zip(self.tensors, tensors, strict=True)}
+
+    def errors(self, functions: Array) -> Array:
+        """Estimate the error of the mean of functions, contributed by each group; shape (groups,).
+
+        Parameters
+        ----------
+        functions : array, shape (R, K)
+            Values at the nodes, between 0 and 1.
+        """
+        means = functions @ self.classes
+        whole = functions @ np.exp(self.log_weights)
+        spread = np.abs(means - whole[:, None]).max(0)
+        return np.array([self.scale * spread[group].max() ** self.power for group in self.groups])
+
+
+class Rule(ABC):
+    """Makes nodes for the posterior of one model."""
+
+    precision: float
+
+    @abstractmethod
+    def start(self) -> Nodes:
+        """Return the first nodes."""
+
+    @abstractmethod
+    def finer(self, nodes: Nodes, group: int) -> Nodes | None:
+        """Return more nodes where a group's error was too large; None where that would be too many."""
+
+
+class LatticeRule(Rule):
+    """The product of one lattice for each block of parameters.
+
+    Parameters
+    ----------
+    model : ScoreModel
+    log_likelihood : callable
+        Of the model's parameters.
+    precision : float, optional
+        Default: 1e-4.
+    """
+
+    def __init__(self, model: ScoreModel, log_likelihood: LogLikelihood, precision: float | None = None) -> None:
+        blocks = model.blocks
+        self.precision = precision or 1e-4
+        self._cut = 8.0 - math.log(self.precision)
+        self._coordinates = [Coordinates(model, names) for names in blocks]
+        self._log_likelihood = log_likelihood
+        centre = {name: torch.tensor(model.prior.location[name], dtype=torch.float64) for name in model.parameters}
+        self._centre: Values = centre
+        # The likelihood is the product of those of the blocks, each with the others at the centre, over this power of that.
+        self._surplus = (len(blocks) - 1) * float(log_likelihood(centre)) if len(blocks) > 1 else 0.0
+
+    @staticmethod
+    def suits(model: ScoreModel) -> bool:
+        """Whether no block of the model is too large for a lattice."""
+        return all(len(names) <= _LARGEST_BLOCK for names in model.blocks)
+
+    def start(self) -> Nodes:
+        """Locate each block."""
+        return self._nodes(
+            tuple(
+                locate(self._log_density(block), len(block.names), cut=self._cut, count=_FIRST)
+                for block in self._coordinates
+            )
+        )
+
+    def finer(self, nodes: Nodes, group: int) -> Nodes | None:
+        """Narrow the spacing of one block's lattice."""
+        lattices = list(nodes.source)
+        if nodes.size * (2.25 if lattices[group].plane else 1.5) > MOST_NODES:
+            return None
+        lattices[group] = lattices[group].finer()
+        return self._nodes(tuple(lattices))
+
+    def _log_density(self, block: Coordinates) -> Callable[[Array], Array]:
+        def log_density(points: Array) -> Array:
+            values = {**self._centre, **block.values(points)}
+            return self._log_likelihood(values).numpy() + block.log_prior(points)
+
+        return log_density
+
+    def _nodes(self, lattices: tuple[Lattice, ...]) -> Nodes:
+        found = [lattice.nodes() for lattice in lattices]
+        count = len(found)
+        tensors: dict[str, Tensor] = {}
+        for k, (block, (points, _, _)) in enumerate(zip(self._coordinates, found, strict=True)):
+            shape = [-1 if j == k else 1 for j in range(count)]
+            tensors |= {name: value.reshape(shape) for name, value in block.values(points).items()}
+        log_weights, parities = found[0][1], [found[0][2]]
+        kept: Any = slice(None)
+        if count > 1:
+            log_weights = sum_outer([one for _, one, _ in found])
+            kept = np.flatnonzero(log_weights > log_weights.max() - self._cut)
+            log_weights = log_weights[kept]
+            indices = np.unravel_index(kept, [len(one) for _, one, _ in found])
+            parities = [one[2][index] for one, index in zip(found, indices, strict=True)]
+        log_total = float(np.logaddexp.reduce(log_weights))
+        log_weights = log_weights - log_total
+        weights = np.exp(log_weights)
+        columns, groups = [], []
+        for parity, lattice in zip(parities, lattices, strict=True):
+            number = 4 if lattice.plane else 2
+            groups.append(slice(len(columns), len(columns) + number))
+            columns += [number * weights * (parity == one) for one in range(number)]
+        log_evidence = log_total - self._surplus
+        return Nodes(tensors, kept, log_weights, log_evidence, np.stack(columns, -1), tuple(groups), 2.0, 10.0, lattices)
+
+
+def sum_outer(vectors: list[Array]) -> Array:
+    """Sums of one element of each vector, flattened as a tensor product."""
+    total = np.zeros(1)
+    for vector in vectors:
+        total = np.add.outer(total, vector).ravel()
+    return total

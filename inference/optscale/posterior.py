@@ -1,0 +1,286 @@
+r"""The posterior of the law of scores, as a decision sees it.
+
+A decision asks one thing of the law :math:`F` of scores: how probable is it that :math:`m` further completions all stay below
+a score :math:`x`? Given :math:`F` that is :math:`F(x^-)^m`, with the left limit because a score of exactly :math:`x` is not
+below it; given the scores seen so far it is the posterior mean of that power. Everything else here is made of it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
+
+from ppl_scaling.inference.optscale.expected_gain import integrate_to_one
+from ppl_scaling.models.scores.base import ScoreModel, Values, as_tensor, validate_scores
+
+__all__ = ["NodePosterior", "ScorePosterior", "check_score"]
+
+Array = NDArray[np.float64]
+
+_ALMOST_SURE = -1e-6  # log-survival above which log F is not computed from it
+_TABLES = 512  # scores of which the tables are kept
+
+
+class ScorePosterior(ABC):
+    """What the scores seen so far say of the law of scores.
+
+    A subclass defines :meth:`log_power_mean`, :meth:`cdf_quantile` and :meth:`sample_scores`.
+
+    Parameters
+    ----------
+    scores : sequence of float
+        The scores seen; there may be none.
+
+    Attributes
+    ----------
+    scores : Tensor, shape (n,)
+    num_scores : int
+    best : float
+        The highest score seen; minus infinity if there is none.
+    """
+
+    def __init__(self, scores: Any) -> None:
+        self.scores = validate_scores(scores)
+        self.num_scores = len(self.scores)
+        self.best = float(self.scores.max()) if self.num_scores else -math.inf
+
+    @abstractmethod
+    def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> Array:
+        r"""Log-probability that ``m`` further scores all stay below ``score``: :math:`\log E[F(x^-)^m \mid data]`.
+
+        Parameters
+        ----------
+        score : float or array, shape (...)
+        m : int or array, shape (...)
+            At least 0. The two broadcast.
+
+        Returns
+        -------
+        array, shape (...)
+            Zero where ``m`` is 0.
+        """
+
+    @abstractmethod
+    def cdf_quantile(self, score: float, probabilities: ArrayLike) -> Array:
+        """Quantiles of the posterior of ``F(score)``, the probability that one score stays below ``score``."""
+
+    @abstractmethod
+    def sample_scores(self, shape: tuple[int, int], seed: int) -> Array:
+        """Draw ``shape[0]`` sets of ``shape[1]`` further scores; those of a row share one law.
+
+        The global random generators are left as they are.
+        """
+
+    def log_cdf_quantile(self, score: float, probabilities: ArrayLike) -> Array:
+        """Quantiles of the posterior of ``log F(score)``: those of ``F`` where that is closer to 1 than floats can say."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.cdf_quantile(score, probabilities))
+
+    def expectation(self, score: float, function: Callable[[Array], Array]) -> float:
+        """Posterior mean of ``function(log F(score))``; here from 2000 quantiles."""
+        probabilities = (np.arange(2000) + 0.5) / 2000
+        return float(np.mean(function(self.log_cdf_quantile(score, probabilities))))
+
+    def predictive_cdf(self, scores: ArrayLike) -> Array:
+        """Probability that the next score stays below each of ``scores``."""
+        return np.exp(self.log_power_mean(scores, 1))
+
+    def expected_gain(self, m: int = 1) -> float:
+        r"""By how much the best of ``m`` further scores is expected to exceed the best so far.
+
+        .. math:: E[(\max_{j \le m} s_j - b)^+ \mid data] = \int_b^1 \bigl(1 - E[F(x^-)^m \mid data]\bigr)\, dx
+
+        with :math:`b` the best score seen, and 0 if there is none. It rises with ``m``, ever more slowly.
+        """
+        return float(self.expected_gains([m])[0])
+
+    def expected_gains(self, numbers: ArrayLike) -> Array:
+        """:meth:`expected_gain` of each of several numbers, for little more than the price of one."""
+        wanted = np.asarray(numbers, dtype=np.float64)
+        if wanted.ndim != 1 or (wanted < 0).any():
+            raise ValueError(f"expected numbers of further completions, each at least 0, got {numbers}")
+        return integrate_to_one(lambda scores: -np.expm1(self._log_power_means(scores, wanted)), max(self.best, 0.0))
+
+    def _log_power_means(self, scores: Array, numbers: Array) -> Array:
+        """Return a table of scores by numbers."""
+        return np.array([self.log_power_mean(float(score), numbers) for score in scores])
+
+
+class NodePosterior(ScorePosterior):
+    """Weighted values of the parameters of a score model: the nodes of a quadrature rule, or draws of a sampler.
+
+    Parameters
+    ----------
+    model : ScoreModel
+    values : mapping of str to array
+        Of each parameter at each node: of shape (K,), or of any shapes that broadcast to that of ``log_weights``.
+    log_weights : array, shape (K,) or (K1, K2, ...)
+        They need not be normalized.
+    scores : sequence of float
+        The scores seen.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is missing, the shapes do not match, or there is no node of positive weight.
+    """
+
+    def __init__(self, model: ScoreModel, values: Mapping[str, Any], log_weights: Any, scores: Any) -> None:
+        super().__init__(scores)
+        self.model = model
+        weights = np.asarray(log_weights, dtype=np.float64)
+        self._tensors: Values = {name: as_tensor(values[name]) for name in model.parameters if name in values}
+        if len(self._tensors) != len(model.parameters):
+            raise ValueError(f"expected values of {', '.join(model.parameters)}, got {', '.join(values)}")
+        shape = torch.broadcast_shapes(*(value.shape for value in self._tensors.values()))
+        if tuple(shape) != weights.shape:
+            raise ValueError(f"expected log_weights of the shape of the values, {tuple(shape)}, got {weights.shape}")
+        total = logsumexp(weights) if weights.size else -math.inf
+        if not math.isfinite(total):
+            raise ValueError(f"expected nodes with finite log_weights, got a sum of weights with logarithm {total}")
+        self.log_weights: Array = (weights - total).reshape(-1)
+        self._tables: dict[float, tuple[Array, Array]] = {}
+
+    @cached_property
+    def values(self) -> dict[str, Array]:
+        """Value of each parameter at each node, arrays of shape (K,)."""
+        tensors = torch.broadcast_tensors(*self._tensors.values())
+        return {name: tensor.reshape(-1).numpy() for name, tensor in zip(self._tensors, tensors, strict=True)}
+
+    @property
+    def ess(self) -> float:
+        """How many nodes of equal weight would be as concentrated."""
+        return float(np.exp(-logsumexp(2 * self.log_weights)))
+
+    def mean(self, name: str) -> float:
+        """Posterior mean of a parameter."""
+        return float(np.exp(self.log_weights) @ self.values[name])
+
+    def std(self, name: str) -> float:
+        """Posterior standard deviation of a parameter."""
+        return math.sqrt(float(np.exp(self.log_weights) @ (self.values[name] - self.mean(name)) ** 2))
+
+    def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> Array:
+        """Sum over the nodes; see :meth:`ScorePosterior.log_power_mean`."""
+        scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), np.asarray(m, np.float64))
+        if (numbers < 0).any():
+            raise ValueError(f"expected m >= 0, got {numbers.min():g}")
+        result = np.empty(scores.shape)
+        different = [check_score(one) for one in np.unique(scores)]
+        self.prepare(different)
+        for one in different:
+            where = scores == one
+            result[where] = log_power_mean_of(*self.table(one), numbers[where])
+        return result
+
+    def _log_power_means(self, scores: Array, numbers: Array) -> Array:
+        self.prepare(scores.tolist())
+        return super()._log_power_means(scores, numbers)
+
+    def log_cdf_quantile(self, score: float, probabilities: ArrayLike) -> Array:
+        """Interpolate between the nodes, on the scale of ``log(-log F)``, which is that of numbers of completions."""
+        log_cdf, weights = self.table(check_score(score))
+        with np.errstate(divide="ignore"):
+            scale = np.clip(np.log(-log_cdf), -750, 750)
+        order = np.argsort(-scale)
+        ordered = weights[order]
+        found = np.interp(probabilities, np.cumsum(ordered) - ordered / 2, scale[order])
+        with np.errstate(over="ignore"):
+            return -np.exp(found)
+
+    def cdf_quantile(self, score: float, probabilities: ArrayLike) -> Array:
+        """Interpolate between the nodes."""
+        return np.exp(self.log_cdf_quantile(score, probabilities))
+
+    def expectation(self, score: float, function: Callable[[Array], Array]) -> float:
+        """Sum over the nodes."""
+        log_cdf, weights = self.table(check_score(score))
+        return float(weights @ function(log_cdf))
+
+    def sample_scores(self, shape: tuple[int, int], seed: int) -> Array:
+        """Draw a node for each row, then scores from its law."""
+        sets, size = shape
+        drawn = np.random.default_rng(seed).choice(len(self.log_weights), size=sets, p=np.exp(self.log_weights))
+        values = {name: torch.from_numpy(value[drawn]) for name, value in self.values.items()}
+        generator = torch.Generator().manual_seed(seed)
+        return self.model.sample(values, (size,), generator=generator).T.contiguous().numpy()
+
+    def table(self, score: float) -> tuple[Array, Array]:
+        """``log F(score)`` at the nodes that this score needs, and their weights; arrays of shape (K,)."""
+        self.prepare([score])
+        return self._tables[score]
+
+    def prepare(self, scores: Sequence[float]) -> None:
+        """Compute the tables of several scores at once."""
+        missing = [score for score in scores if score not in self._tables]
+        if not missing:
+            return
+        if len(self._tables) > _TABLES:
+            self._tables.clear()
+            missing = list(scores)
+        weights = np.exp(self.log_weights)
+        for score, log_cdf in zip(missing, log_cdf_of(self.model, missing, self._tensors), strict=True):
+            self._tables[score] = log_cdf, weights
+
+
+def log_cdf_of(model: ScoreModel, scores: Sequence[float], values: Values) -> Array:
+    """``log P(s < score)`` at each node, exact also where it is so close to zero that only the survival tells.
+
+    Parameters
+    ----------
+    model : ScoreModel
+    scores : sequence of float, length S
+    values : mapping of str to Tensor
+        They broadcast to K nodes in all.
+
+    Returns
+    -------
+    array, shape (S, K)
+    """
+    dimensions = max(value.ndim for value in values.values())
+    column = as_tensor(scores).reshape(-1, *(1,) * dimensions)
+    survival = np.minimum(model.log_survival(column, values).numpy(), 0.0).reshape(len(scores), -1)
+    with np.errstate(divide="ignore"):
+        log_cdf = np.where(survival < -0.7, np.log1p(-np.exp(survival)), np.log(-np.expm1(survival)))
+    almost = survival > _ALMOST_SURE
+    if almost.any():
+        rows = np.flatnonzero(almost.any(-1))
+        exact = model.log_cdf(column[rows], values).numpy().reshape(len(rows), -1)
+        log_cdf[rows] = np.where(almost[rows], exact, log_cdf[rows])
+    return np.minimum(log_cdf, 0.0)
+
+
+def log_power_mean_of(log_cdf: Array, weights: Array, numbers: Array) -> Array:
+    r"""``log E[F^m]`` for each of ``numbers``, without cancellation wherever it is.
+
+    Close to 0 its distance from 0 counts, which comes from ``expm1``; far below it is a sum of exponentials.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        exponents = np.multiply.outer(numbers, log_cdf)
+    exponents[numbers == 0] = 0.0  # also where F is 0
+    result = np.log1p(-np.clip(-np.expm1(exponents) @ weights, 0.0, 0.5))
+    low = np.flatnonzero(result < -0.69)
+    if len(low):
+        mean = np.exp(exponents[low]) @ weights
+        tiny = mean < 1e-250
+        with np.errstate(divide="ignore"):
+            result[low] = np.log(mean)
+            if tiny.any():
+                result[low[tiny]] = logsumexp(exponents[low[tiny]] + np.log(weights), axis=-1)
+    return result
+
+
+def check_score(score: Any) -> float:
+    """Check that a score to reach is a number in [0, 1]."""
+    value = float(score)
+    if not 0 <= value <= 1:
+        raise ValueError(f"expected a score in [0, 1], got {score}")
+    return value
