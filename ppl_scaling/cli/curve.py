@@ -133,7 +133,7 @@ def curve(
     console.print(curve_table(points, reference if len(labels) > 1 else None))
     written = write_scaling_curve(points, folder, title=title, settings=settings)
     if len(labels) > 1:
-        matched, ratios = (compare(ordered, reference=reference) for compare in (compare_at_tokens, budget_ratios))
+        matched, ratios = compare_at_tokens(ordered, reference=reference), budget_ratios(ordered, reference=reference)
         console.print(comparison_table(matched, ratios))
         written += write_curve_comparison(matched, ratios, folder, settings=settings)
     for path in written:

@@ -160,17 +160,16 @@ class ModelOptions:
             stop_at_boxed=self.stop_at_boxed,
         )
         quiet_transformers()
-        running = {
+        running: dict[str, Any] = {
             "device": self.device,
             "dtype": self.dtype,
             "device_map": self.device_map,
             "trust_remote_code": self.trust_remote_code,
             "micro_batch": self.micro_batch,
         }
-        language_model, draft = (
-            None if name is None else TransformersLanguageModel.from_pretrained(name, **running, **writing)
-            for name in (self.model or str(LANGUAGE_MODEL_PATH), self.draft)
-        )
+        load = functools.partial(TransformersLanguageModel.from_pretrained, **running, **writing)
+        language_model = load(self.model or str(LANGUAGE_MODEL_PATH))
+        draft = None if self.draft is None else load(self.draft)
         reward_model = load_reward_model(
             self.prm or str(REWARD_MODEL_PATH),
             family=self.prm_family,
