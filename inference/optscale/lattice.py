@@ -144,7 +144,8 @@ def fitted(lattice: Lattice, size: int) -> Lattice:
         inside = (values > level) | (values == peak[:, None])
         first, last, filled = _extent(inside)
         open_ended = (first == 0) | (last == size_now - 1)
-        dead = _vertex(values) < level - _SURELY
+        vertex = _vertex(values)
+        dead = (peak < level) & (vertex < np.maximum(level - _SURELY, peak + 1.0))
         settled = (filled >= _FILLED) | (dead & ~open_ended)
         if settled.all() and size_now == size:
             break

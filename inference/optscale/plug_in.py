@@ -187,7 +187,7 @@ def _fit(scores: torch.Tensor, prior: Prior | None, start: tuple[float, float], 
             for name, one in (("location", location), ("scale", scale)):
                 value = value - 0.5 * ((one - prior.location[name]) / prior.scale[name]) ** 2
         gradient = torch.autograd.grad(value, (location, scale))
-        return -float(value), -np.array([float(one) for one in gradient])
+        return -value.item(), -np.array([one.item() for one in gradient])
 
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(None, None), (_SMALLEST_SCALE, None)])
     location, scale = (float(one) for one in found.x)
