@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ def arrays(
     weights: str = "resample",
     seed: int | None = None,
     answer_format: AnswerFormat | None = None,
-) -> tuple[dict[str, Variables], dict[str, Any], dict[str, Any]]:
+) -> tuple[Mapping[str, Variables], dict[str, Any], dict[str, Any]]:
     """Give the groups, coordinates and attributes of :func:`to_arviz` as plain arrays."""
     if weights not in _WEIGHTS:
         raise ValueError(f"expected weights to be one of {', '.join(_WEIGHTS)}, got {weights!r}")

@@ -147,7 +147,9 @@ def _codes(
     size = 1 + max((number for number in found if number is not None), default=-1)
     totals, best = np.zeros(size), np.full(size, -1.0)
     texts = [""] * size
-    given = [(number, one.answer, one.probability) for number, one in zip(found, reported, strict=False)]
+    given: list[tuple[int | None, str | None, float]] = [
+        (number, one.answer, one.probability) for number, one in zip(found, reported, strict=False)
+    ]
     given += [(number, one.answer, 0.0) for number, one in zip(found[len(reported) :], every, strict=True)]
     for number, text, probability in given:
         if number is not None and text is not None:
