@@ -1,1 +1,56 @@
 """How many completions are enough: Bayesian inference of the law of scores, and decisions by it."""
+
+from ppl_scaling.inference.optscale.combined_rules import AllOf, AnyOf
+from ppl_scaling.inference.optscale.decisions import (
+    RequiredCompletions,
+    WorthwhileCompletions,
+    required_completions,
+    worthwhile_completions,
+)
+from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask, replay
+from ppl_scaling.inference.optscale.method import OptScale, OptScaleResult
+from ppl_scaling.inference.optscale.plug_in import (
+    maximum_a_posteriori,
+    maximum_likelihood,
+    optscale_0,
+    optscale_t,
+    plug_in_completions,
+)
+from ppl_scaling.inference.optscale.plug_in_rule import PlugInRule
+from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior
+from ppl_scaling.inference.optscale.quadrature import infer_scores
+from ppl_scaling.inference.optscale.replicates import OptScaleReplicates, OptScaleReplicatesResult
+from ppl_scaling.inference.optscale.rules import AnswerRule, GuaranteeRule, PriceRule
+from ppl_scaling.inference.optscale.settings import RULES, stopping_rule
+
+__all__ = [
+    "RULES",
+    "AllOf",
+    "AnswerRule",
+    "AnyOf",
+    "Decision",
+    "Evidence",
+    "GuaranteeRule",
+    "NodePosterior",
+    "OptScale",
+    "OptScaleReplicates",
+    "OptScaleReplicatesResult",
+    "OptScaleResult",
+    "PlugInRule",
+    "PriceRule",
+    "RequiredCompletions",
+    "ScorePosterior",
+    "StoppingRule",
+    "WorthwhileCompletions",
+    "ask",
+    "infer_scores",
+    "maximum_a_posteriori",
+    "maximum_likelihood",
+    "optscale_0",
+    "optscale_t",
+    "plug_in_completions",
+    "replay",
+    "required_completions",
+    "stopping_rule",
+    "worthwhile_completions",
+]

@@ -1,0 +1,98 @@
+r"""Completions without an answer: they cannot be chosen, so they never reach a target, whatever their score.
+
+The law of scores is that of completions *with* an answer. A further completion has an answer with probability :math:`q`, and
+is of no use otherwise, so :math:`m` further ones all stay below :math:`s` with probability
+
+.. math::  E\bigl[(1 - q + q\,F_\theta(s))^m\bigr] = \sum_k P(K = k)\, E[F_\theta(s)^k],
+
+with :math:`K` the number of those that have an answer. After :math:`a` completions with and :math:`b` without,
+:math:`q \sim \mathrm{Beta}(a + 1, b)`, so :math:`K` is beta-binomial: until one lacks an answer, all are taken to have one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+from ppl_scaling.inference.optscale.posterior import ScorePosterior
+from ppl_scaling.inference.optscale.quadrature import infer_scores
+
+__all__ = ["AnsweredPosterior", "infer_answered"]
+
+_EXACT = 512  # up to so many completions the sum over those with an answer is taken term by term
+_NODES = 64
+
+
+class AnsweredPosterior(ScorePosterior):
+    """Posterior of the scores of completions of which some have no answer; such a one counts as a score of 0.
+
+    Parameters
+    ----------
+    answered : ScorePosterior
+        Given the scores of those that have one.
+    num_unanswered : int
+        At least 1.
+    """
+
+    def __init__(self, answered: ScorePosterior, num_unanswered: int) -> None:
+        super().__init__(answered.scores)
+        self.answered = answered
+        self.num_unanswered = num_unanswered
+        self._shape = answered.num_scores + 1.0, float(num_unanswered)
+
+    @property
+    def probability_answered(self) -> float:
+        """Posterior mean of the probability that a completion has an answer."""
+        return self._shape[0] / sum(self._shape)
+
+    def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> NDArray[np.float64]:
+        """``log E[F(score)^m]``, by the sum for ``m`` up to 512 and by quadrature over ``q`` beyond that."""
+        scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), np.asarray(m, np.float64))
+        result = np.empty(scores.shape)
+        for number in np.unique(numbers):
+            where = numbers == number
+            if number <= _EXACT and number == round(number):
+                answered = np.arange(int(number) + 1)
+                weights = stats.betabinom.logpmf(answered, int(number), *self._shape)
+                powers = self.answered.log_power_mean(scores[where][:, None], answered)
+                result[where] = special.logsumexp(weights + powers, axis=-1)
+            else:
+                result[where] = [self._by_quadrature(one, number) for one in scores[where].tolist()]
+        return np.minimum(result, 0.0)
+
+    def _by_quadrature(self, score: float, number: float) -> float:
+        # SciPy's weights are (1 - x)^first (1 + x)^second, and q is (1 + x) / 2.
+        nodes, weights = special.roots_jacobi(_NODES, self._shape[1] - 1, self._shape[0] - 1)
+        probabilities, shares = (1 + nodes) / 2, weights / weights.sum()
+
+        def missed(log_cdf: NDArray[np.float64]) -> NDArray[np.float64]:
+            total = np.zeros_like(log_cdf)
+            for probability, share in zip(probabilities, shares, strict=True):
+                total += share * np.exp(number * np.log1p(probability * np.expm1(log_cdf)))
+            return total
+
+        with np.errstate(divide="ignore"):
+            return float(np.log(self.answered.expectation(score, missed)))
+
+    def cdf_quantile(self, score: float, probabilities: ArrayLike) -> NDArray[np.float64]:
+        """Quantiles of ``1 - q (1 - F(score))``, by 64 x 64 points of equal probability."""
+        levels = (np.arange(_NODES) + 0.5) / _NODES
+        above = 1 - np.asarray(self.answered.cdf_quantile(score, levels))
+        products = np.sort(1 - np.outer(stats.beta.ppf(levels, *self._shape), above).ravel())
+        return np.quantile(products, np.asarray(probabilities, dtype=float))
+
+    def sample_scores(self, shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
+        """Draw sets of further scores; the scores of a row share their law and ``q``."""
+        drawn = np.asarray(self.answered.sample_scores(shape, seed))
+        generator = np.random.default_rng([seed, 1])
+        probability = generator.beta(*self._shape, size=(shape[0], 1))
+        return np.where(generator.random(shape) < probability, drawn, 0.0)
+
+
+def infer_answered(model: Any, scores: ArrayLike, num_unanswered: int) -> ScorePosterior:
+    """Infer the law of scores from those of completions with an answer, and the number of those without."""
+    posterior = infer_scores(model, scores)
+    return AnsweredPosterior(posterior, num_unanswered) if num_unanswered else posterior

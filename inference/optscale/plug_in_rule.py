@@ -1,0 +1,81 @@
+"""The papers' rule for when to stop, the baseline that the Bayesian rules are compared with.
+
+References
+----------
+Wang et al. (2026), OptScale, arXiv 2506.22376.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ppl_scaling.inference.optscale.evidence import Decision, Evidence
+from ppl_scaling.inference.optscale.plug_in import plug_in_completions
+from ppl_scaling.inference.optscale.rules import check_number, check_share
+
+__all__ = ["PlugInRule"]
+
+
+@dataclass(frozen=True)
+class PlugInRule:
+    """The papers' rule, with a law of scores that is estimated and then taken for known.
+
+    One fit after a peek gives a total number of completions, which is then drawn; ``sequential`` fits again after every
+    round and stops when as many have been drawn as the last fit asks for. A seen score of the target stops neither, as in
+    the paper. A number above the limit is cut to it, as there, and the decision says so.
+
+    Parameters
+    ----------
+    method : {"optscale_0", "optscale_t"}
+        Maximum likelihood, or maximum a posteriori with the prior of the score model, which must be a truncated normal then.
+    target_score, confidence : float
+        In [0, 1] and (0, 1).
+    peek : int, optional
+        Default: five sixteenths of what is allowed, rounded up; that is the papers' 3, 5, 10 and 20 of 8, 16, 32 and 64.
+        With ``sequential``, completions before the first fit; default: 2.
+    sequential : bool
+
+    Raises
+    ------
+    ValueError
+        If one is out of its range.
+    """
+
+    method: str
+    target_score: float
+    confidence: float
+    peek: int | None = None
+    sequential: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in ("optscale_0", "optscale_t"):
+            raise ValueError(f"expected a plug-in rule among optscale_0, optscale_t, got {self.method!r}")
+        check_share("target_score", self.target_score)
+        check_share("confidence", self.confidence, positive=True)
+        if self.peek is not None:
+            check_number("peek", self.peek)
+
+    def decide(self, evidence: Evidence) -> Decision:
+        """Decide by the number that the fit asks for in all."""
+        seen = {"num_seen": evidence.num_seen, "best": evidence.best}
+        total = evidence.num_seen + evidence.allowed
+        peek = self.peek or (2 if self.sequential else math.ceil(5 * total / 16))
+        if evidence.num_seen < peek or not evidence.answered_scores:
+            further = max(peek - evidence.num_seen, 1)
+            return Decision(False, further, "more_needed", f"the law is fitted after {peek} completions", **seen)
+        basis = evidence if self.sequential else evidence.first(peek)
+        number = self.number(basis)
+        says = f"the fit to {basis.num_seen} completions asks for {number:g} in all"
+        planned = total if number > total else max(int(number), peek)
+        says += f", cut to the {total} that are allowed" if number > total else ""
+        numbers = {**seen, "required": max(number - evidence.num_seen, 0.0)}
+        if evidence.num_seen >= planned:
+            because = "beyond_limit" if number > total else "plan_spent"
+            return Decision(True, 0, because, f"{says}, and they are drawn", **numbers)
+        return Decision(False, planned - evidence.num_seen, "more_needed", says, **numbers)
+
+    def number(self, evidence: Evidence) -> float:
+        """Completions that the fitted law asks for, those that have been drawn included; may be infinite."""
+        prior = evidence.score_model.prior if self.method == "optscale_t" else None
+        return float(plug_in_completions(evidence.answered_scores, self.target_score, self.confidence, prior=prior))
