@@ -160,16 +160,20 @@ class ModelOptions:
             stop_at_boxed=self.stop_at_boxed,
         )
         quiet_transformers()
-        running: dict[str, Any] = {
-            "device": self.device,
-            "dtype": self.dtype,
-            "device_map": self.device_map,
-            "trust_remote_code": self.trust_remote_code,
-            "micro_batch": self.micro_batch,
-        }
-        load = functools.partial(TransformersLanguageModel.from_pretrained, **running, **writing)
-        language_model = load(self.model or str(LANGUAGE_MODEL_PATH))
-        draft = None if self.draft is None else load(self.draft)
+
+        def language_model(name: str) -> TransformersLanguageModel:
+            return TransformersLanguageModel.from_pretrained(
+                name,
+                device=self.device,
+                dtype=self.dtype,
+                device_map=self.device_map,
+                trust_remote_code=self.trust_remote_code,
+                micro_batch=self.micro_batch,
+                **writing,
+            )
+
+        writer = language_model(self.model or str(LANGUAGE_MODEL_PATH))
+        draft = None if self.draft is None else language_model(self.draft)
         reward_model = load_reward_model(
             self.prm or str(REWARD_MODEL_PATH),
             family=self.prm_family,
@@ -177,7 +181,7 @@ class ModelOptions:
             device=self.prm_device or self.device,
             dtype=self.dtype,
         )
-        return Models(language_model, reward_model, self, draft)
+        return Models(writer, reward_model, self, draft)
 
 
 @dataclass(frozen=True)

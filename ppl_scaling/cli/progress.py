@@ -153,7 +153,7 @@ def comparison_table(matched: Sequence[MatchedTokens], ratios: Sequence[BudgetRa
     table.add_column("method", overflow="fold")
     for name in ("budget", "tokens", "difference, 95 %", "budget ratio, 95 %", "in tokens"):
         table.add_column(name, justify="right", no_wrap=True)
-    known = {(one.method, one.budget): one for one in ratios}
+    known: dict[tuple[str, int | None], BudgetRatio] = {(one.method, one.budget): one for one in ratios}
     for position, one in enumerate(matched):
         new = position == 0 or matched[position - 1].method != one.method
         ratio = known.get((one.method, one.budget))

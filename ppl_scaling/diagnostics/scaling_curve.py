@@ -158,7 +158,7 @@ def write_curve_comparison(
         raise ValueError("expected at least one comparison to write, got none")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    known = {(one.method, one.budget): one.to_dict() for one in ratios}
+    known: dict[tuple[str, int | None], dict[str, Any]] = {(one.method, one.budget): one.to_dict() for one in ratios}
     rows = [one.to_dict() | known.get((one.method, one.budget), {}) for one in matched]
     return _write_table(rows, folder / "comparison", "rows", settings)
 
