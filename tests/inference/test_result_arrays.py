@@ -156,9 +156,9 @@ def test_latents_come_along():
 
 @pytest.mark.parametrize("method", [ParticleGibbs, ParallelTempering])
 def test_markov_chains(method):
-    chains = method(MODEL, num_particles=6, num_iterations=40, burn_in=5, answer_format=FORMAT).run_batch(["?"] * 3, seed=1)
+    chains = method(MODEL, num_particles=6, num_iterations=60, burn_in=5, answer_format=FORMAT).run_batch(["?"] * 3, seed=1)
     data = exported(chains)
-    assert data.posterior.sizes["chain"] == 3 and data.posterior.draw.values.tolist() == list(range(5, 40))
+    assert data.posterior.sizes["chain"] == 3 and data.posterior.draw.values.tolist() == list(range(5, 60))
     texts = data.constant_data.answer_text.values.tolist()
     for chain, result in enumerate(chains):
         found = [None if code < 0 else texts[code] for code in data.posterior.answer.values[chain]]
@@ -171,7 +171,7 @@ def test_markov_chains(method):
         totals = np.nansum(data.log_likelihood.y.values[chain], axis=-1)
         np.testing.assert_allclose(totals, result.log_likelihoods[5:], rtol=1e-6)
     indicator = data.posterior.answer_indicator.values[:, :, 0]
-    assert rhat(indicator) < 1.1 and ess(indicator) > 30  # 105 draws of a chain that forgets in a few iterations
+    assert rhat(indicator) < 1.1 and ess(indicator) > 30  # 165 draws of a chain that forgets in a few iterations
     assert rhat(data.posterior.total_log_likelihood.values) < 1.1
     with np.errstate(all="ignore"):
         theirs = arviz.rhat(data, var_names=["answer_indicator"])
