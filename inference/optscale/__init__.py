@@ -8,6 +8,7 @@ from ppl_scaling.inference.optscale.decisions import (
     worthwhile_completions,
 )
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask, replay
+from ppl_scaling.inference.optscale.fitting import ScoreFit, fit_laplace, fit_nuts, fit_svi
 from ppl_scaling.inference.optscale.method import OptScale, OptScaleResult
 from ppl_scaling.inference.optscale.plug_in import (
     maximum_a_posteriori,
@@ -18,6 +19,7 @@ from ppl_scaling.inference.optscale.plug_in import (
 )
 from ppl_scaling.inference.optscale.plug_in_rule import PlugInRule
 from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior
+from ppl_scaling.inference.optscale.predictive import posterior_predictive
 from ppl_scaling.inference.optscale.quadrature import infer_scores
 from ppl_scaling.inference.optscale.replicates import OptScaleReplicates, OptScaleReplicatesResult
 from ppl_scaling.inference.optscale.rules import AnswerRule, GuaranteeRule, PriceRule
@@ -39,16 +41,21 @@ __all__ = [
     "PlugInRule",
     "PriceRule",
     "RequiredCompletions",
+    "ScoreFit",
     "ScorePosterior",
     "StoppingRule",
     "WorthwhileCompletions",
     "ask",
+    "fit_laplace",
+    "fit_nuts",
+    "fit_svi",
     "infer_scores",
     "maximum_a_posteriori",
     "maximum_likelihood",
     "optscale_0",
     "optscale_t",
     "plug_in_completions",
+    "posterior_predictive",
     "replay",
     "required_completions",
     "stopping_rule",
