@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from ppl_scaling.cli.curve import curve
+from ppl_scaling.cli.diagnose import diagnose
 from ppl_scaling.cli.evaluate import evaluate
 from ppl_scaling.cli.lists import ListCommand
 from ppl_scaling.cli.problems import problems
@@ -31,6 +32,7 @@ app.command()(solve)
 app.command()(problems)
 app.command(cls=ListCommand)(evaluate)
 app.command(cls=ListCommand)(curve)
+app.command()(diagnose)
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ class EvidenceSpread:
 
 
 def chan_lai_standard_error(result: ParticleFilterResult) -> float:
-    """Standard error of the evidence relative to itself by Chan and Lai; see the module.
+    """Estimate the standard error of the evidence, relative to itself, by Chan and Lai; see the module.
 
     NaN for one particle, and for methods that draw ancestors by other probabilities than the weights of the step before.
     """
