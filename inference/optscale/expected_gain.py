@@ -21,6 +21,7 @@ Function = Callable[[Array], Array]
 
 _LARGEST = 3.4  # nodes are from here to there, in the variable of the rule: within 1e-20 of the ends
 _LEVELS = 5
+_SMALLEST = 1e-15  # score
 
 
 def integrate_to_one(function: Function, lower: float, precision: float = 1e-6) -> Array:
@@ -57,4 +58,5 @@ def _sum(function: Function, lower: float, t: Array) -> Array:
     below = 1 / (1 + np.exp(math.pi * np.sinh(t)))  # share of the width that lies above the node
     scores = np.where(below < 0.5, 1 - width * below, lower + width / (1 + np.exp(-math.pi * np.sinh(t))))
     weights = width * math.pi * np.cosh(t) * below * (1 - below)
-    return weights @ function(np.clip(scores, lower, 1.0))
+    # Strictly above: at the lower end itself there may be an atom.
+    return weights @ function(np.clip(scores, max(np.nextafter(lower, 1.0), _SMALLEST), 1.0))

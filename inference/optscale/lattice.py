@@ -6,8 +6,9 @@ standard deviation give many digits, if they are where the density is.
 
 Posteriors of a location and a scale are funnels: the smaller the scale, the narrower the law of the location. No box in the
 plane fits a funnel. So two coordinates are integrated one after the other: the second on an outer lattice, and for each of
-its nodes the first on a lattice of its own, which covers what is within ``cut`` of the highest log-density. Only the integral
-over a slice need be smooth in the outer coordinate, not the ends of the slices.
+its nodes the first on a lattice of its own, which covers what counts there. Only the integral over a slice need be smooth in
+the outer coordinate, not the ends of the slices. What counts is judged by mass, not by density: the neck of a funnel is where
+the density is highest, and next to nothing of the mass is there.
 
 Every other node of a slice, and every other slice, make a rule of twice the spacing. There are :math:`2^d` of these interlaced
 rules; the spread between them measures *their* error for any quantity, at no cost. The error of the whole is about its
@@ -31,7 +32,7 @@ _RANGE = 8.0  # the first look reaches so far, in prior standard deviations
 _SCAN = 33  # nodes of a slice in the first look
 _FILLED = 0.55  # share of an axis that the density must fill before a lattice is taken
 _ROUNDS = 40
-_SURELY = 5.0  # a slice whose estimated height is so much below the cut is left alone
+_SURELY = 5.0  # a slice that is so much below the cut, peaks between nodes included, is left alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,8 @@ class Lattice:
     log_density : callable
         Of points of shape (K, d).
     cut : float
-        What has a log-density lower than the highest by more than this is left out.
+        Slices are left out whose integral is less than the largest by more than this factor (as a logarithm); so are the ends
+        of slices, where the density is lower than at the slice's mode by that less what the slice itself lags behind.
     plane : bool
         Whether there are two coordinates; with one there is one slice.
     outer : array, shape (S,)
@@ -66,6 +68,11 @@ class Lattice:
     def inner(self) -> Array:
         """Inner coordinates of the nodes, shape (S, P)."""
         return _spread(self.lower, self.upper, self.values.shape[1])
+
+    @property
+    def masses(self) -> Array:
+        """Logarithm of the integral over each slice, shape (S,)."""
+        return _masses(self.values, self.lower, self.upper)
 
     def finer(self) -> Lattice:
         """Return a lattice with half as many nodes again on each axis."""
@@ -99,7 +106,8 @@ class Lattice:
         if self.plane:
             cells = cells * (self.outer[1] - self.outer[0])
         parity = np.arange(size) % 2 + 2 * (np.arange(slices) % 2)[:, None]
-        keep = np.flatnonzero(self.values.max(1) > self.values.max() - self.cut)
+        masses = self.masses
+        keep = np.flatnonzero(masses > masses.max() - self.cut)
         points = _points(self.inner[keep], self.outer[keep], plane=self.plane)
         return points, (self.values + np.log(cells))[keep].ravel(), parity[keep].ravel()
 
@@ -124,8 +132,8 @@ def locate(log_density: LogDensity, dimension: int, *, cut: float, count: int) -
     lattice = Lattice(log_density, cut, plane, outer, -ends, ends, np.empty((len(outer), _SCAN)))
     lattice = fitted(lattice, count)
     for _ in range(_ROUNDS if plane else 0):
-        heights = lattice.values.max(1)
-        first, last, filled = _extent((heights > heights.max() - cut)[None])
+        masses = lattice.masses
+        first, last, filled = _extent((masses > masses.max() - cut)[None])
         lower, upper = _ends(lattice.outer[:1], lattice.outer[-1:], first, last, count)
         if filled[0] >= _FILLED:
             break
@@ -134,18 +142,19 @@ def locate(log_density: LogDensity, dimension: int, *, cut: float, count: int) -
 
 
 def fitted(lattice: Lattice, size: int) -> Lattice:
-    """Move the ends of each slice until they just hold what is within the cut of the highest point of all."""
+    """Move the ends of each slice until they just hold what counts."""
     lower, upper, size_now = lattice.lower, lattice.upper, lattice.values.shape[1]
     for _ in range(_ROUNDS):
         inner = _spread(lower, upper, size_now)
         points = _points(inner, lattice.outer, plane=lattice.plane)
         values = evaluate(lattice.log_density, points).reshape(inner.shape)
-        peak, level = values.max(1), values.max() - lattice.cut
-        inside = (values > level) | (values == peak[:, None])
+        peak, masses = values.max(1), _masses(values, lower, upper)
+        spare = lattice.cut + masses - masses.max()
+        inside = (values > (peak - spare)[:, None]) | (values == peak[:, None])
         first, last, filled = _extent(inside)
         open_ended = (first == 0) | (last == size_now - 1)
-        vertex = _vertex(values)
-        dead = (peak < level) & (vertex < np.maximum(level - _SURELY, peak + 1.0))
+        hidden = _vertex(values) - peak
+        dead = (spare < 0) & (hidden < np.maximum(-spare - _SURELY, 1.0))
         settled = (filled >= _FILLED) | (dead & ~open_ended)
         if settled.all() and size_now == size:
             break
@@ -153,6 +162,10 @@ def fitted(lattice: Lattice, size: int) -> Lattice:
         lower, upper = np.where(settled & ~dead, lower, closer), np.where(settled & ~dead, upper, farther)
         size_now = size
     return replace(lattice, lower=lower, upper=upper, values=values)
+
+
+def _masses(values: Array, lower: Array, upper: Array) -> Array:
+    return np.logaddexp.reduce(values, axis=1) + np.log((upper - lower) / (values.shape[1] - 1))
 
 
 def _extent(inside: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:

@@ -29,7 +29,10 @@ EDGE = 20.0
 """Priors are cut at so many standard deviations."""
 MOST_NODES = 400_000
 _LARGEST_BLOCK = 2
-_FIRST = 17  # nodes on each axis of a first lattice
+_SAFETY = 25.0  # the square of the sublattices' spread times this is taken for the error
+_FIRST, _FIRST_OF_BLOCKS = 17, 11  # nodes on each axis of a first lattice
+_MARGIN, _MARGIN_OF_BLOCKS = 7.0, 5.0  # nats below the precision asked for, where densities are cut
+_MOST_OF_BLOCKS = 50_000
 
 
 class Coordinates:
@@ -143,13 +146,16 @@ class LatticeRule(Rule):
     log_likelihood : callable
         Of the model's parameters.
     precision : float, optional
-        Default: 1e-4.
+        Default: 1e-4 for a single block, 1e-3 for several.
     """
 
     def __init__(self, model: ScoreModel, log_likelihood: LogLikelihood, precision: float | None = None) -> None:
         blocks = model.blocks
-        self.precision = precision or 1e-4
-        self._cut = 8.0 - math.log(self.precision)
+        self.precision = precision or (1e-4 if len(blocks) == 1 else 1e-3)
+        single = len(blocks) == 1
+        self._cut = (_MARGIN if single else _MARGIN_OF_BLOCKS) - math.log(self.precision)
+        self._count = _FIRST if single else _FIRST_OF_BLOCKS
+        self._most = MOST_NODES if single else _MOST_OF_BLOCKS
         self._coordinates = [Coordinates(model, names) for names in blocks]
         self._log_likelihood = log_likelihood
         centre = {name: torch.tensor(model.prior.location[name], dtype=torch.float64) for name in model.parameters}
@@ -166,7 +172,7 @@ class LatticeRule(Rule):
         """Locate each block."""
         return self._nodes(
             tuple(
-                locate(self._log_density(block), len(block.names), cut=self._cut, count=_FIRST)
+                locate(self._log_density(block), len(block.names), cut=self._cut, count=self._count)
                 for block in self._coordinates
             )
         )
@@ -174,7 +180,7 @@ class LatticeRule(Rule):
     def finer(self, nodes: Nodes, group: int) -> Nodes | None:
         """Narrow the spacing of one block's lattice."""
         lattices = list(nodes.source)
-        if nodes.size * (2.25 if lattices[group].plane else 1.5) > MOST_NODES:
+        if nodes.size * (2.25 if lattices[group].plane else 1.5) > self._most:
             return None
         lattices[group] = lattices[group].finer()
         return self._nodes(tuple(lattices))
@@ -210,7 +216,7 @@ class LatticeRule(Rule):
             groups.append(slice(len(columns), len(columns) + number))
             columns += [number * weights * (parity == one) for one in range(number)]
         log_evidence = log_total - self._surplus
-        return Nodes(tensors, kept, log_weights, log_evidence, np.stack(columns, -1), tuple(groups), 2.0, 10.0, lattices)
+        return Nodes(tensors, kept, log_weights, log_evidence, np.stack(columns, -1), tuple(groups), 2.0, _SAFETY, lattices)
 
 
 def sum_outer(vectors: list[Array]) -> Array:

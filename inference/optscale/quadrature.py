@@ -1,6 +1,6 @@
 r"""The posterior of a score model by deterministic quadrature: the online path.
 
-Nodes come from trapezoid rules for up to three parameters (:mod:`~ppl_scaling.inference.optscale.lattice`), from one for each
+Nodes come from trapezoid rules for up to two parameters (:mod:`~ppl_scaling.inference.optscale.lattice`), from one for each
 block where a model's parameters fall into independent blocks, and from quasi-Monte-Carlo otherwise
 (:mod:`~ppl_scaling.inference.optscale.quasi_monte_carlo`). No random number is drawn, so the same scores give the same numbers.
 
@@ -49,8 +49,9 @@ def infer_scores(model: Any, scores: Any, *, correct: Any = None, precision: flo
     correct : sequence of float, optional
         1, 0 or NaN for each score, for models of score and correctness.
     precision : float, optional
-        Largest error of ``E[F(score)^m]`` and relative error of the evidence. Default: 1e-4, and 1e-2 for models with a block
-        of more than three parameters. What is reached is the posterior's ``precision``.
+        Largest error of ``E[F(score)^m]`` and relative error of the evidence. Default: 1e-4; 1e-3
+        for models of several blocks, and 1e-2 for those with a block of more than two parameters. What is reached is the
+        posterior's ``precision``.
 
     Returns
     -------
@@ -111,7 +112,7 @@ class QuadraturePosterior(NodePosterior):
     def prepare(self, scores: Sequence[float]) -> None:
         """Compute the tables of several scores, each with as many nodes as it needs."""
         waiting = [score for score in scores if score not in self._tables]
-        if len(self._tables) + len(waiting) > 1024:
+        if len(self._tables) + len(waiting) > 256:
             self._tables.clear()
             waiting = list(scores)
         level = 0

@@ -50,6 +50,11 @@ class InflatedBetaScores(ScoreModel):
         {"logit_zero": 2.0, "logit_one": 2.0, "logit_mean": 1.5, "log_concentration": 1.0},
     )
 
+    @property
+    def blocks(self) -> tuple[tuple[str, ...], ...]:
+        """The atoms' probabilities and the law between them: the likelihood is a product of three factors."""
+        return ("logit_zero",), ("logit_one",), ("logit_mean", "log_concentration")
+
     def log_prob(self, scores: Tensor, values: Values) -> Tensor:
         """Log-mass of scores of 0 and 1, log-density of the others; see :class:`ScoreModel`."""
         logit_zero, logit_one, *beta = (value.unsqueeze(-1) for value in self.arrange(values))
