@@ -18,6 +18,8 @@ from ppl_scaling.inference.baselines import (
     WeightedBestOfN,
     nested_budgets,
 )
+from ppl_scaling.inference.calibration import CalibrationFit, fit_calibration
+from ppl_scaling.inference.calibration_metrics import ScoreMetrics, score_metrics
 from ppl_scaling.inference.chain_results import ParallelTemperingResult, ParticleGibbsResult
 from ppl_scaling.inference.conditional_smc import ConditionalSMCFilter, Reference
 from ppl_scaling.inference.curve_comparison import (
@@ -68,6 +70,7 @@ __all__ = [
     "BeamSearch",
     "BestOfN",
     "BudgetRatio",
+    "CalibrationFit",
     "CensoredRatio",
     "CompletionsResult",
     "ConditionalSMCFilter",
@@ -101,6 +104,7 @@ __all__ = [
     "ResampleMoveResult",
     "Result",
     "SMCFilter",
+    "ScoreMetrics",
     "SingleSample",
     "StepRecord",
     "Trajectory",
@@ -109,6 +113,7 @@ __all__ = [
     "compare_at_tokens",
     "enumerate_posterior",
     "evaluate",
+    "fit_calibration",
     "load_result",
     "multinomial",
     "nested_budgets",
@@ -116,6 +121,7 @@ __all__ = [
     "resampling_scheme",
     "residual",
     "scaling_curve",
+    "score_metrics",
     "ssp",
     "stratified",
     "summarize",

@@ -137,7 +137,8 @@ def _rehearse_rows(
             gains = gains.masked_fill((is_step & ~is_last & ~fits).any(1), -math.inf)
             previous = torch.cat([state["score_logit"][slots][:, None], logits[:, :-1]], dim=1)
             power = state["beta"][slots][:, None] if "beta" in state else None
-            increments = model.likelihood.tempered(model.likelihood.log_increment(logits, previous), power)
+            likelihood = model.likelihood.given(state, slots)
+            increments = likelihood.tempered(likelihood.log_increment(logits, previous), power)
             gains = gains + torch.where(fits, increments, torch.zeros_like(increments)).sum(1)
     must_end = torch.tensor(ends, device=active.device)
     return gains.masked_fill(ended != must_end, -math.inf), num_scored

@@ -100,6 +100,7 @@ class AuxiliaryFilter(SMCFilter):
             return torch.zeros_like(self.log_weights)
         law = self.model.token_law(state, active).rows(slots)
         power = state["beta"][slots] if "beta" in state else None
+        likelihood = self.model.likelihood.given(state, slots)
         assert sessions.reward is not None
         trials = []
         for _ in range(self.num_lookahead):
@@ -110,9 +111,9 @@ class AuxiliaryFilter(SMCFilter):
             bad = torch.isnan(logits) & fits
             if host.is_true(bad.any()):
                 raise ScoreError("score", math.nan, len(self.history), host.as_list(slots[bad])[0])
-            gain = self.model.likelihood.log_increment(torch.where(fits, logits, 0.0), state["score_logit"][slots])
+            gain = likelihood.log_increment(torch.where(fits, logits, 0.0), state["score_logit"][slots])
             # A step that the reward model has no room for cuts the answer and weighs nothing.
-            trials.append(self.model.likelihood.tempered(gain, power).masked_fill(~fits, 0.0))
+            trials.append(likelihood.tempered(gain, power).masked_fill(~fits, 0.0))
             for slot, length in zip(host.as_list(slots), host.as_list((block != PAD).sum(-1)), strict=True):
                 group = self.groups[slot // self.group_size]
                 self.trial_tokens[group] += length

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -57,7 +57,7 @@ class Likelihood(ABC):
         If ``beta`` is negative or not finite.
     """
 
-    ess_threshold: ClassVar[float] = 0.5
+    ess_threshold: float = 0.5
 
     def __init__(self, beta: float = 1.0) -> None:
         if not (math.isfinite(beta) and beta >= 0):
@@ -104,6 +104,13 @@ class Likelihood(ABC):
         """
         with poutine.mask(mask=active):
             pyro.factor(name, self.tempered(self.log_increment(score_logits, previous_score_logits), beta))
+
+    def init(self, state: Any) -> None:  # noqa: B027 - a likelihood with latents defines it
+        """Put latents of the likelihood into the state of a program, at sites of their own; here there are none."""
+
+    def given(self, state: Any, slots: Tensor | None = None) -> Likelihood:
+        """Return the likelihood of all particles, or of those at ``slots``, given its latents; here it is itself."""
+        return self
 
     def tempered(self, log_increment: Tensor, beta: Tensor | None = None) -> Tensor:
         """Multiply by the power: ``beta``, of a shape that broadcasts, or else the likelihood's own. Power 0 gives 0."""
@@ -183,7 +190,7 @@ class OddsLikelihood(Likelihood):
         If ``temperature`` is not a finite number above 0.
     """
 
-    ess_threshold: ClassVar[float] = 1.0
+    ess_threshold: float = 1.0
 
     def __init__(self, temperature: float = 1.0, beta: float = 1.0) -> None:
         super().__init__(beta)

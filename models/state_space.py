@@ -144,6 +144,8 @@ class LanguageModelStateSpace:
         state["truncated"] = torch.zeros_like(state["finished"])
         state["score_logit"] = torch.full(sessions.slots.shape, torch.inf, dtype=torch.float64, device=language.device)
         state["log_likelihood"] = torch.zeros_like(state["score_logit"])
+        if reward is not None:
+            self.likelihood.init(state)
 
     def step(self, state: Any, t: int) -> None:
         """Write step ``t`` (from 1) of every active particle and observe it."""
@@ -181,11 +183,12 @@ class LanguageModelStateSpace:
             after = before.clone()
             after[slots] = torch.where(fits, logits, before[slots])
             state["score_logit"] = pyro.deterministic(f"score_{t}", after)
-            increment = self.likelihood.log_increment(after, before)
+            likelihood = self.likelihood.given(state)
+            increment = likelihood.log_increment(after, before)
             total = state["log_likelihood"] + torch.where(scored, increment, torch.zeros_like(increment))
             state["log_likelihood"] = pyro.deterministic(f"log_likelihood_{t}", total)
             power = (state["beta"],) if "beta" in state else ()
-            self.likelihood.observe(f"y_{t}", after, before, scored, *power)
+            likelihood.observe(f"y_{t}", after, before, scored, *power)
         state["finished"] = state["finished"].index_put((slots,), finished)
         state["truncated"] = state["truncated"].index_put((slots,), truncated)
         state["slot"] = torch.arange(len(active), device=active.device)
