@@ -7,10 +7,12 @@ is of no use otherwise, so :math:`m` further ones all stay below :math:`s` with 
 
 with :math:`K` the number of those that have an answer. After :math:`a` completions with and :math:`b` without,
 :math:`q \sim \mathrm{Beta}(a + 1, b)`, so :math:`K` is beta-binomial: until one lacks an answer, all are taken to have one.
+Under a Dirichlet process, which assumes no shape, a completion without an answer is simply seen as a score of 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from scipy import special, stats
 
 from ppl_scaling.inference.optscale.posterior import ScorePosterior
 from ppl_scaling.inference.optscale.quadrature import infer_scores
+from ppl_scaling.models.scores.dirichlet import DirichletScores
 
 __all__ = ["AnsweredPosterior", "infer_answered"]
 
@@ -42,6 +45,7 @@ class AnsweredPosterior(ScorePosterior):
         self.answered = answered
         self.num_unanswered = num_unanswered
         self._shape = answered.num_scores + 1.0, float(num_unanswered)
+        self._known_shares: dict[int, NDArray[np.float64]] = {}
 
     @property
     def probability_answered(self) -> float:
@@ -52,16 +56,23 @@ class AnsweredPosterior(ScorePosterior):
         """``log E[F(score)^m]``, by the sum for ``m`` up to 512 and by quadrature over ``q`` beyond that."""
         scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), np.asarray(m, np.float64))
         result = np.empty(scores.shape)
-        for number in np.unique(numbers):
-            where = numbers == number
-            if number <= _EXACT and number == round(number):
-                answered = np.arange(int(number) + 1)
-                weights = stats.betabinom.logpmf(answered, int(number), *self._shape)
-                powers = self.answered.log_power_mean(scores[where][:, None], answered)
-                result[where] = special.logsumexp(weights + powers, axis=-1)
-            else:
-                result[where] = [self._by_quadrature(one, number) for one in scores[where].tolist()]
+        summed = (numbers <= _EXACT) & (numbers == np.round(numbers))
+        if summed.any():
+            different, place = np.unique(scores[summed], return_inverse=True)
+            powers = self.answered.log_power_mean(different[:, None], np.arange(numbers[summed].max() + 1))
+            result[summed] = [
+                special.logsumexp(self._log_shares(int(number)) + powers[row, : int(number) + 1])
+                for row, number in zip(place, numbers[summed], strict=True)
+            ]
+        pairs = zip(scores[~summed].tolist(), numbers[~summed].tolist(), strict=True)
+        result[~summed] = [self._by_quadrature(score, number) for score, number in pairs]
         return np.minimum(result, 0.0)
+
+    def _log_shares(self, number: int) -> NDArray[np.float64]:
+        """Log-probability of each number of answers among so many completions."""
+        if number not in self._known_shares:
+            self._known_shares[number] = stats.betabinom.logpmf(np.arange(number + 1), number, *self._shape)
+        return self._known_shares[number]
 
     def _by_quadrature(self, score: float, number: float) -> float:
         # SciPy's weights are (1 - x)^first (1 + x)^second, and q is (1 + x) / 2.
@@ -92,7 +103,9 @@ class AnsweredPosterior(ScorePosterior):
         return np.where(generator.random(shape) < probability, drawn, 0.0)
 
 
-def infer_answered(model: Any, scores: ArrayLike, num_unanswered: int) -> ScorePosterior:
+def infer_answered(model: Any, scores: Sequence[float], num_unanswered: int) -> ScorePosterior:
     """Infer the law of scores from those of completions with an answer, and the number of those without."""
+    if isinstance(model, DirichletScores):
+        return infer_scores(model, [*scores, *[0.0] * num_unanswered])
     posterior = infer_scores(model, scores)
     return AnsweredPosterior(posterior, num_unanswered) if num_unanswered else posterior

@@ -110,6 +110,8 @@ class ScoreLaws:
             score_model = known[score_model]()
         if not isinstance(score_model, ScoreModel | DirichletScores):
             raise TypeError(f"expected a score model or the name of one, got {type(score_model).__name__}")
+        if isinstance(score_model, DirichletScores) and score_model.concentration == 0:
+            raise ValueError("expected a concentration above 0: the Bayesian bootstrap says nothing before the first score")
         if prior is not None and isinstance(score_model, DirichletScores):
             raise ValueError(f"expected a score model with parameters for a prior, got {score_model!r}")
         self.score_model = score_model if prior is None or callable(prior) else _with_prior(score_model, prior)

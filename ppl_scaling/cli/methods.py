@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "MethodEntry", "MethodSpec"]
 
 _PROPOSAL = ("draft", "proposal_temperature", "proposal_top_k", "proposal_top_p")
-_GIVEN = {"self", "model", "proposal", "answer_format", "replicated"}  # made here, and nothing to be typed
+_GIVEN = {"self", "model", "proposal", "answer_format", "replicated", "prior"}  # made here, and nothing to be typed
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class MethodEntry:
 
 
 _INFERENCE, _BASELINES = "ppl_scaling.inference", "ppl_scaling.inference.baselines"
+_OPTSCALE = "ppl_scaling.inference.optscale"
 
 METHODS: Mapping[str, MethodEntry] = {
     "particle-filter": MethodEntry(_INFERENCE, "ParticleFilter"),
@@ -73,6 +74,8 @@ METHODS: Mapping[str, MethodEntry] = {
     "adaptive-self-consistency": MethodEntry(_BASELINES, "AdaptiveSelfConsistency"),
     "early-stopping-self-consistency": MethodEntry(_BASELINES, "EarlyStoppingSelfConsistency"),
     "difficulty-adaptive-self-consistency": MethodEntry(_BASELINES, "DifficultyAdaptiveSelfConsistency"),
+    "optscale": MethodEntry(_OPTSCALE, "OptScale"),
+    "optscale-replicates": MethodEntry(_OPTSCALE, "OptScaleReplicates", ("max_replicates",), around="particle-filter"),
 }
 
 
@@ -257,4 +260,4 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return text
+        return float(text) if re.fullmatch(r"[-+]?\.\d+", text) else text  # .95, which JSON does not know

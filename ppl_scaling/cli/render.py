@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ppl_scaling.inference import ParticleFilterResult, Progress
+from ppl_scaling.cli.decisions import decision_rows
+from ppl_scaling.inference import ParticleFilterResult, Progress, Result
 
 __all__ = ["Live", "quiet_transformers", "show"]
 
@@ -31,7 +32,7 @@ def quiet_transformers() -> None:
 class Live:
     """A line for every step while the filter runs, on standard error."""
 
-    def __init__(self, num_particles: int, max_steps: int, *, visible: bool) -> None:
+    def __init__(self, num_particles: int | None, max_steps: int, *, visible: bool) -> None:
         self._num_particles = num_particles
         self._max_steps = max_steps
         self._visible = visible
@@ -54,14 +55,16 @@ class Live:
         self._history.append(progress)
         if not self._visible:
             return
-        table = _table("step", "alive", "ESS", "")
+        table = _table("step", "alive", "ESS", "") if self._num_particles else _table("step", "alive")
         for one in self._history[-12:]:
-            ess = one.ess[0]
-            table.add_row(str(one.t), str(one.num_active), f"{ess:.1f}", _bar(ess / self._num_particles))
+            row = [str(one.t), str(one.num_active)]
+            if self._num_particles:
+                row += [f"{one.ess[0]:.1f}", _bar(one.ess[0] / self._num_particles)]
+            table.add_row(*row)
         self._live.update(Group(Text(f"step {progress.t} of at most {self._max_steps}"), table), refresh=True)
 
 
-def show(result: ParticleFilterResult, console: Console | None = None) -> None:
+def show(result: Result, console: Console | None = None) -> None:
     """Print the posterior, the health of the run and the best trajectory."""
     console = console or Console(highlight=False)
     console.print(Panel(escape(result.problem), title="problem", title_align="left", box=box.ROUNDED))
@@ -80,7 +83,7 @@ def show(result: ParticleFilterResult, console: Console | None = None) -> None:
     console.print(Panel(lines, title=title, title_align="left", box=box.ROUNDED))
 
 
-def _posterior(result: ParticleFilterResult) -> RenderableType:
+def _posterior(result: Result) -> RenderableType:
     table = _table("answer", "probability", "std. error", "")
     for one in result.answers[:10]:
         error = "unknown" if math.isnan(one.standard_error) else f"{one.standard_error:.3f}"
@@ -95,31 +98,39 @@ def _posterior(result: ParticleFilterResult) -> RenderableType:
     return table
 
 
-def _health(result: ParticleFilterResult) -> RenderableType:
-    error = result.log_evidence_standard_error
-    evidence = f"{result.log_evidence:.3f}" + ("" if math.isnan(error) else f" ± {error:.3f}")
-    ess = " ".join(
-        f"{size:.1f}{'*' if moved else ''}" for size, moved in zip(result.ess, [*result.resampled[1:], False], strict=True)
-    )
+def _health(result: Result) -> RenderableType:
     grid = Table(box=None, show_header=False, pad_edge=False)
     grid.add_column(style="dim")
     grid.add_column()
-    grid.add_row("log evidence", evidence)
-    observed = result.configuration
-    if observed.get("reward_model") is not None:
-        grid.add_row("likelihood", escape(f"{observed['likelihood']}, {observed['reward_model']}"))
-    legend = "; * resampled after it" if result.resampled.any() else "; never resampled"
-    grid.add_row("ESS by step", f"{ess}   of {result.num_particles}{legend}")
-    grid.add_row("particles", f"{int(result.finished.sum())} finished, {int(result.truncated.sum())} truncated")
+    rows = _filter_rows(result) if isinstance(result, ParticleFilterResult) else decision_rows(result)
+    for name, text in rows:
+        grid.add_row(name, escape(text))
+    kind = "particles" if hasattr(result, "log_evidence") else "completions"
+    finished, truncated = (sum(getattr(one, end) for one in result.trajectories) for end in ("finished", "truncated"))
+    grid.add_row(kind, f"{finished} finished, {truncated} truncated")
     grid.add_row(
         "tokens",
         f"{result.generated_tokens} generated, {result.lm_tokens_forwarded} through the LM, "
         f"{result.prm_tokens_forwarded} through the PRM",
     )
     grid.add_row("time", f"{result.seconds:.2f} s, seed {result.seed}")
-    if any(math.isnan(one.standard_error) for one in result.answers):
+    if isinstance(result, ParticleFilterResult) and any(math.isnan(one.standard_error) for one in result.answers):
         grid.add_row("note", "all particles descend from one: the run cannot tell its own error; use more particles")
     return Group(grid, Text())
+
+
+def _filter_rows(result: ParticleFilterResult) -> list[tuple[str, str]]:
+    error = result.log_evidence_standard_error
+    evidence = f"{result.log_evidence:.3f}" + ("" if math.isnan(error) else f" ± {error:.3f}")
+    ess = " ".join(
+        f"{size:.1f}{'*' if moved else ''}" for size, moved in zip(result.ess, [*result.resampled[1:], False], strict=True)
+    )
+    rows = [("log evidence", evidence)]
+    observed = result.configuration
+    if observed.get("reward_model") is not None:
+        rows.append(("likelihood", f"{observed['likelihood']}, {observed['reward_model']}"))
+    legend = "; * resampled after it" if result.resampled.any() else "; never resampled"
+    return [*rows, ("ESS by step", f"{ess}   of {result.num_particles}{legend}")]
 
 
 def _table(*columns: str) -> Table:

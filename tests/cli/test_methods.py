@@ -93,6 +93,8 @@ def test_values_are_json_or_texts():
         ("particle-filter", 16, {"num_particles": 16}),
         ("majority-vote", 3, {"num_completions": 3}),
         ("adaptive-self-consistency", 8, {"max_completions": 8}),
+        ("optscale:target_score=.9", 8, {"target_score": 0.9, "max_completions": 8}),
+        ("optscale-replicates:max_replicates=2", 8, {"max_replicates": 2, "num_particles": 4}),
         ("greedy", 16, {}),
         ("particle-gibbs", 16, {"num_particles": 4}),
         ("particle-gibbs:num_iterations=2", 16, {"num_iterations": 2, "num_particles": 8}),
