@@ -11,6 +11,7 @@ import sys
 import typer
 from rich.console import Console
 
+from ppl_scaling.cli.calibrate import calibrate
 from ppl_scaling.cli.curve import curve
 from ppl_scaling.cli.diagnose import diagnose
 from ppl_scaling.cli.evaluate import evaluate
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(solve)
 app.command()(problems)
+app.command()(calibrate)
 app.command(cls=ListCommand)(evaluate)
 app.command(cls=ListCommand)(curve)
 app.command()(diagnose)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ppl_scaling.cli.settings import digest
+
 if TYPE_CHECKING:
     from ppl_scaling.interfaces import LanguageModel, RewardModel
     from ppl_scaling.models import DraftProposal, LanguageModelStateSpace, Likelihood, SamplingProposal
@@ -74,6 +76,12 @@ class ModelOptions:
         float | None, _option(_OBSERVING, "Power of the likelihood; 0 ignores the reward model. Default: 1, see above.")
     ] = None
     odds_temperature: Annotated[float, _option(_OBSERVING, "Divides the log-odds of --likelihood odds.")] = 1.0
+    calibration: Annotated[
+        str | None, _option(_OBSERVING, "Map scores by this file of ppl-scaling calibrate before the likelihood.")
+    ] = None
+    calibration_uncertainty: Annotated[
+        str, _option(_OBSERVING, "plug_in: the mean map; marginal: averaged over maps; latent: a map for each particle.")
+    ] = "plug_in"
     preset: Annotated[
         str | None,
         _option(_SAMPLING, "Settings of a paper: qwen2.5-math, llama-3 or optscale. Options given beside it win."),
@@ -113,7 +121,12 @@ class ModelOptions:
 
     def settings(self) -> dict[str, Any]:
         """Return what results depend on."""
-        return {name: value for name, value in asdict(self).items() if name not in _ELSEWHERE}
+        settings = {name: value for name, value in asdict(self).items() if name not in _ELSEWHERE}
+        if self.calibration is None:
+            del settings["calibration"], settings["calibration_uncertainty"]
+        else:  # what the file holds counts, not what it is called
+            settings["calibration"] = digest(self.calibration)
+        return settings
 
     def likelihood_with(self, given: dict[str, Any], reward_model: RewardModel | None = None) -> Likelihood:
         """Make the likelihood; ``given`` wins over the options.
@@ -123,6 +136,7 @@ class ModelOptions:
         ValueError
             If there is no such likelihood, or a number is out of its range.
         """
+        from ppl_scaling.cli.settings import calibrated
         from ppl_scaling.models import BernoulliLikelihood, OddsLikelihood, TwistLikelihood
         from ppl_scaling.models.state_space import default_likelihood
 
@@ -133,11 +147,10 @@ class ModelOptions:
             "twist": TwistLikelihood(power),
             "odds": OddsLikelihood(odds_temperature, power),
         }
-        if name is None:
-            return default_likelihood(reward_model, beta)
-        if name not in likelihoods:
+        if name is not None and name not in likelihoods:
             raise ValueError(f"expected a likelihood among {', '.join(likelihoods)}, got {name!r}")
-        return likelihoods[name]
+        likelihood = default_likelihood(reward_model, beta) if name is None else likelihoods[name]
+        return calibrated(likelihood, self.calibration, self.calibration_uncertainty)
 
     def load(self) -> Models:
         """Load the models.

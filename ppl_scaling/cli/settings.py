@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["language_model_settings", "state_space_settings", "unescaped"]
+if TYPE_CHECKING:
+    from ppl_scaling.models import Likelihood
+
+__all__ = ["calibrated", "digest", "language_model_settings", "state_space_settings", "unescaped"]
 
 _DEFAULTS = {"temperature": 1.0, "top_p": None, "max_steps": 20, "max_step_tokens": 64, "max_tokens": None}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
@@ -47,6 +52,35 @@ def state_space_settings(preset: str | None, **given: Any) -> dict[str, Any]:
 
     settings = _DEFAULTS | ({} if preset is None else preset_named(preset).for_state_space())
     return settings | {name: value for name, value in given.items() if value is not None}
+
+
+def calibrated(likelihood: Likelihood, path: str | None, uncertainty: str) -> Likelihood:
+    """Calibrate the scores of a likelihood by a file; without one it stays as it is.
+
+    Raises
+    ------
+    ValueError
+        If the file is no calibration, or there is no such uncertainty.
+    """
+    from ppl_scaling.models import CalibratedLikelihood, CalibrationPosterior
+
+    if path is None:
+        return likelihood
+    return CalibratedLikelihood(likelihood, CalibrationPosterior.load(path), uncertainty)
+
+
+def digest(path: str) -> str:
+    """SHA-256 of a file, for the record of what a result depends on.
+
+    Raises
+    ------
+    ValueError
+        If it can't be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def unescaped(text: str) -> str:
