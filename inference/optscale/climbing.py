@@ -1,7 +1,7 @@
 """Newton steps from differences of a log-density, taken at the scale of its width.
 
-Second differences over about one standard deviation are a better guide than derivatives where a density is skew or rough, and
-need nothing but values, many of which come from one call of the density.
+Second differences over about one standard deviation are a better guide than derivatives where a density is skew or rough,
+and need nothing but values, many of which come from one call of the density.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ probability that :math:`F(x^-) = 1`, that the target is out of reach; above :mat
 
 **Price.** :math:`m` completions raise the best score by :math:`g(m)` on average, and :math:`g` is concave, because
 :math:`F^m` is convex in :math:`m`. So some number is worth its price if and only if a single one is. With a known law this
-is Pandora's box with one kind of box: Weitzman's reservation value is the best score at which :math:`g(1)` equals the price, to
-stop there is optimal, and it makes no difference that one might look only one step ahead. With an unknown law a further
+is Pandora's box with one kind of box: Weitzman's reservation value is the best score at which :math:`g(1)` equals the price,
+to stop there is optimal, and it makes no difference that one might look only one step ahead. With an unknown law a further
 score also teaches something, which :math:`g` leaves out: stopping may then come a little early, never late.
 
 References
@@ -157,7 +157,7 @@ def required_completions(posterior: ScorePosterior, target_score: float, confide
 
 
 def _smallest(posterior: ScorePosterior, target: float, confidence: float) -> int | float:
-    """Search on the scale of ``log m`` and ``log(-log E[F^m])``, on which the curve is close to a line of slope at most 1."""
+    """Search on the scale of ``log m`` and ``log(-log E[F^m])``: there the curve is close to a line of slope at most 1."""
     threshold = math.log1p(-confidence) * (1 - _ROUNDING) if confidence < 1 else -math.inf
 
     def missed(m: float) -> float:
@@ -188,7 +188,10 @@ def _smallest(posterior: ScorePosterior, target: float, confidence: float) -> in
         share = (
             0.5 if steps % 3 == 2 or not low_height < high_height < math.inf else -low_height / (high_height - low_height)
         )
-        middle = int(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
+        if high < 2 * low:  # here logarithms of large numbers are too coarse to tell them apart
+            middle = low + int(share * (high - low))
+        else:
+            middle = int(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
         middle = min(max(middle, low + 1), high - 1)
         value = missed(middle)
         if value <= threshold:

@@ -1,7 +1,7 @@
 r"""The posterior without a shape: Dirichlet process or Bayesian bootstrap, in closed form.
 
-Given scores the chance of staying below :math:`x` is :math:`F(x^-) \sim \mathrm{Beta}(a, b)` with :math:`a` the weight of what
-lies below :math:`x` and :math:`b` that of what does not (:meth:`DirichletScores.cdf_posterior`), so
+Given scores the chance of staying below :math:`x` is :math:`F(x^-) \sim \mathrm{Beta}(a, b)` with :math:`a` the weight of
+what lies below :math:`x` and :math:`b` that of what does not (:meth:`DirichletScores.cdf_posterior`), so
 
 .. math:: E[F(x^-)^m] = \frac{B(a + m, b)}{B(a, b)}.
 """

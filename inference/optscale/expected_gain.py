@@ -1,9 +1,9 @@
 r"""The one integral of the decision by price, by a rule that does not mind what happens at the ends.
 
-The chance of exceeding a score falls from its value at the best score seen to zero at 1, there often with infinite slope, and
-for large numbers of completions it is close to a step that may be as close to 1 as floats can say. The double exponential
-rule of Takahasi and Mori integrates such functions with a few dozen nodes, because near the ends its nodes are evenly spaced
-in the logarithm of the distance.
+The chance of exceeding a score falls from its value at the best score seen to zero at 1, there often with infinite slope,
+and for large numbers of completions it is close to a step that may be as close to 1 as floats can say. The double
+exponential rule of Takahasi and Mori integrates such functions with a few dozen nodes, because near the ends its nodes are
+evenly spaced in the logarithm of the distance.
 """
 
 from __future__ import annotations

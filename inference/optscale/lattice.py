@@ -7,12 +7,12 @@ standard deviation give many digits, if they are where the density is.
 Posteriors of a location and a scale are funnels: the smaller the scale, the narrower the law of the location. No box in the
 plane fits a funnel. So two coordinates are integrated one after the other: the second on an outer lattice, and for each of
 its nodes the first on a lattice of its own, which covers what counts there. Only the integral over a slice need be smooth in
-the outer coordinate, not the ends of the slices. What counts is judged by mass, not by density: the neck of a funnel is where
-the density is highest, and next to nothing of the mass is there.
+the outer coordinate, not the ends of the slices. What counts is judged by mass, not by density: the neck of a funnel is
+where the density is highest, and next to nothing of the mass is there.
 
-Every other node of a slice, and every other slice, make a rule of twice the spacing. There are :math:`2^d` of these interlaced
-rules; the spread between them measures *their* error for any quantity, at no cost. The error of the whole is about its
-square, because halving :math:`h` doubles the exponent at least.
+Every other node of a slice, and every other slice, make a rule of twice the spacing. There are :math:`2^d` of these
+interlaced rules; the spread between them measures *their* error for any quantity, at no cost. The error of the whole is
+about its square, because halving :math:`h` doubles the exponent at least.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Lattice:
     log_density : callable
         Of points of shape (K, d).
     cut : float
-        Slices are left out whose integral is less than the largest by more than this factor (as a logarithm); so are the ends
-        of slices, where the density is lower than at the slice's mode by that less what the slice itself lags behind.
+        Slices are left out whose integral is less than the largest by more than this factor (as a logarithm); so are the
+        ends of slices, where the density is lower than at the slice's mode by that less what the slice itself lags behind.
     plane : bool
         Whether there are two coordinates; with one there is one slice.
     outer : array, shape (S,)
@@ -177,7 +177,7 @@ def _extent(inside: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def _ends(lower: Array, upper: Array, first: NDArray[np.intp], last: NDArray[np.intp], size: int) -> tuple[Array, Array]:
-    """Ends that are one node beyond the nodes inside; well beyond where those run into an end."""
+    """Put ends one node beyond the nodes inside; well beyond where those run into an end."""
     width = upper - lower
     below = np.where(first > 0, (first - 1) / (size - 1), -0.75)
     above = np.where(last < size - 1, (last + 1) / (size - 1), 1.75)
@@ -185,7 +185,7 @@ def _ends(lower: Array, upper: Array, first: NDArray[np.intp], last: NDArray[np.
 
 
 def _vertex(values: Array) -> Array:
-    """Height of the parabola through the highest node of each row and its neighbours: that of a normal peak between nodes."""
+    """Height of the parabola through the highest node of each row and its neighbours: a normal peak between nodes."""
     size = values.shape[1]
     middle = np.clip(values.argmax(1), 1, size - 2)
     rows = np.arange(len(values))

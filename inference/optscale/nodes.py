@@ -220,7 +220,7 @@ class LatticeRule(Rule):
 
 
 def sum_outer(vectors: list[Array]) -> Array:
-    """Sums of one element of each vector, flattened as a tensor product."""
+    """Return sums of one element of each vector, flattened as a tensor product."""
     total = np.zeros(1)
     for vector in vectors:
         total = np.add.outer(total, vector).ravel()

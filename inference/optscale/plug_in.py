@@ -1,16 +1,16 @@
 r"""The plug-in rules of the OptScale paper: fit a truncated normal to the scores, then take the fit for the truth.
 
-``optscale_0`` fits by maximum likelihood, ``optscale_t`` by maximum a posteriori with normal priors on location and scale, which
-the paper gets from a predictor. Either then asks for :math:`N^* = \lceil \log(1 - \alpha) / \log F(x) \rceil` completions *in
-all*, those included that the fit was made from.
+``optscale_0`` fits by maximum likelihood, ``optscale_t`` by maximum a posteriori with normal priors on location and scale,
+which the paper gets from a predictor. Either then asks for :math:`N^* = \lceil \log(1 - \alpha) / \log F(x) \rceil`
+completions *in all*, those included that the fit was made from.
 
-**Where the likelihood has no maximum.** With :math:`\eta_1 = \mu / \sigma^2` and :math:`\eta_2 = -1 / (2 \sigma^2)` the law is
-an exponential family with statistics :math:`(s, s^2)`, so the log-likelihood is concave, over all :math:`\eta_2`. It has its
-maximum where :math:`\eta_2 < 0`, and a truncated normal is the best fit, if and only if the variance of the scores is less
-than that of the exponential law on [0, 1] with the same mean (:math:`\eta_2 = 0`). Else the likelihood keeps rising along
-:math:`\mu \to \pm\infty` with :math:`\mu / \sigma^2` fixed. Scores that heap up at 1 with a few stragglers are like that, and an
-optimiser stops at some location of 31 or 3000. Where all scores are equal, it rises as the scale goes to 0. A fit says so:
-:attr:`PlugInFit.well_posed`.
+**Where the likelihood has no maximum.** With :math:`\eta_1 = \mu / \sigma^2` and :math:`\eta_2 = -1 / (2 \sigma^2)` the law
+is an exponential family with statistics :math:`(s, s^2)`, so the log-likelihood is concave, over all :math:`\eta_2`. It has
+its maximum where :math:`\eta_2 < 0`, and a truncated normal is the best fit, if and only if the variance of the scores is
+less than that of the exponential law on [0, 1] with the same mean (:math:`\eta_2 = 0`). Else the likelihood keeps rising
+along :math:`\mu \to \pm\infty` with :math:`\mu / \sigma^2` fixed. Scores that heap up at 1 with a few stragglers are like
+that, and an optimiser stops at some location of 31 or 3000. Where all scores are equal, it rises as the scale goes to 0. A
+fit says so: :attr:`PlugInFit.well_posed`.
 
 References
 ----------
@@ -216,8 +216,8 @@ def _diagnose(scores: NDArray[np.float64]) -> str:
     limit = exponential_variance(mean)
     if variance >= limit:
         return (
-            f"the scores have variance {variance:.3g}, at least the {limit:.3g} of an exponential law on [0, 1] with their mean: "
-            "the likelihood rises as the location goes to infinity"
+            f"the scores have variance {variance:.3g}, at least the {limit:.3g} of an exponential law on [0, 1] with their "
+            "mean: the likelihood rises as the location goes to infinity"
         )
     return ""
 

@@ -1,8 +1,8 @@
 r"""The posterior of the law of scores, as a decision sees it.
 
-A decision asks one thing of the law :math:`F` of scores: how probable is it that :math:`m` further completions all stay below
-a score :math:`x`? Given :math:`F` that is :math:`F(x^-)^m`, with the left limit because a score of exactly :math:`x` is not
-below it; given the scores seen so far it is the posterior mean of that power. Everything else here is made of it.
+A decision asks one thing of the law :math:`F` of scores: how probable is it that :math:`m` further completions all stay
+below a score :math:`x`? Given :math:`F` that is :math:`F(x^-)^m`, with the left limit because a score of exactly :math:`x`
+is not below it; given the scores seen so far it is the posterior mean of that power. Everything else here is made of it.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@ r"""The posterior of a score model by deterministic quadrature: the online path.
 
 Nodes come from trapezoid rules for up to two parameters (:mod:`~ppl_scaling.inference.optscale.lattice`), from one for each
 block where a model's parameters fall into independent blocks, and from quasi-Monte-Carlo otherwise
-(:mod:`~ppl_scaling.inference.optscale.quasi_monte_carlo`). No random number is drawn, so the same scores give the same numbers.
+(:mod:`~ppl_scaling.inference.optscale.quasi_monte_carlo`). No random number is drawn, so the same scores give the same
+numbers.
 
-What is integrated is chosen by the question. A posterior starts with as many nodes as its evidence needs. When it is asked for
-a score, the error of ``E[F(score)^m]`` is measured for all ``m`` from 1 to a trillion, and where it is too large, nodes are
-added for this score until it is not.
+What is integrated is chosen by the question. A posterior starts with as many nodes as its evidence needs. When it is asked
+for a score, the error of ``E[F(score)^m]`` is measured for all ``m`` from 1 to a trillion, and where it is too large, nodes
+are added for this score until it is not.
 
 Priors are cut at 20 standard deviations, where normal laws have 1e-88 of their mass. Without that, a run of equal scores
 would send scales of laws of scores to where floats end. The cut is smooth: the coordinates are :math:`t` with

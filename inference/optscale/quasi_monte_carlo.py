@@ -1,9 +1,9 @@
 r"""Quasi-Monte-Carlo nodes for posteriors of three parameters and more: mixtures, with several modes or none to speak of.
 
 Points of Sobol's sequence go through a *defensive mixture*: the prior, and a t law of five degrees of freedom at each mode
-that climbing finds, which is then fitted to the weighted points. All components' points are weighed with the density of the whole
-mixture (the balance heuristic), so the weights are bounded wherever the prior has a share. Eight shifts of the points, which
-are part of the rule and not drawn, are eight rules, and their spread is the error.
+that climbing finds, which is then fitted to the weighted points. All components' points are weighed with the density of the
+whole mixture (the balance heuristic), so the weights are bounded wherever the prior has a share. Eight shifts of the points,
+which are part of the rule and not drawn, are eight rules, and their spread is the error.
 """
 
 from __future__ import annotations

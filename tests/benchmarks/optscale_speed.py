@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/optscale_speed.py
 
-Times are of the processor, not of the clock, so other programs disturb them less; they still do, through its caches. The first
-decision of each law, which imports and allocates, is not counted. The target is above all scores seen.
+Times are of the processor, not of the clock, so other programs disturb them less; they still do, through its caches. The
+first decision of each law, which imports and allocates, is not counted. The target is above all scores seen.
 """
 
 import time

@@ -75,7 +75,7 @@ def test_one_parameter_against_the_closed_form(scores):
 
 
 def logit_normal_exact(scores, prior, target):
-    """Evidence and E[F^m] of the logit-normal law: the location by its normal posterior given the scale, the scale by a sum."""
+    """Evidence and E[F^m] of the logit-normal law, by a sum over the scale: given it, the location is normal."""
     log_scales = prior.location["log_scale"] + prior.scale["log_scale"] * np.linspace(-14, 9, 1201)
     steps = np.linspace(-8, 8, 801)
     weights = special.softmax(-0.5 * steps**2)
