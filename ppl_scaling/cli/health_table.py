@@ -15,6 +15,10 @@ __all__ = ["show_health"]
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "unknown": "dim"}
 _BAR = 12
+_MEANING = (
+    "This is about how well the posterior was computed, not about whether the answer is right: for that, diagnose an "
+    "evaluation on problems with known answers."
+)
 
 
 def show_health(report: HealthReport, *, reasons: bool = False, console: Console | None = None) -> None:
@@ -43,6 +47,8 @@ def show_health(report: HealthReport, *, reasons: bool = False, console: Console
     console.print(table)
     if len(report.traces) == 1:
         console.print(_steps(report.traces[0]))
+    if report.traces:
+        console.print(_MEANING, style="dim")
 
 
 def _steps(trace: ParticleTrace) -> Table:

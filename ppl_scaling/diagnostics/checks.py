@@ -34,6 +34,8 @@ class HealthCheck:
         What was found, such as "ESS fell to 1.3 of 16 at step 4".
     advice : str
         What to do about it; empty if there is nothing to do.
+    worse : {"below", "above"}
+        On which side of the threshold it is worse.
     """
 
     name: str
@@ -43,6 +45,7 @@ class HealthCheck:
     status: str
     found: str
     advice: str
+    worse: str
 
     @property
     def message(self) -> str:
@@ -153,15 +156,21 @@ def judge(
     threshold = f"warn {worse} {number(warn)}" if warn != bad else ""
     if bad is not None:
         threshold += f"{', ' if threshold else ''}bad {worse} {number(bad)}"
-    return HealthCheck(name, float(value), threshold, reason, status, found, "" if status == "ok" else advice)
+    return HealthCheck(name, float(value), threshold, reason, status, found, "" if status == "ok" else advice, worse)
 
 
 def number(value: float) -> str:
-    """Write a number in three digits."""
-    return "unknown" if math.isnan(value) else f"{value:.3g}"
+    """Write a number in three digits, and a dash for one that is not known."""
+    return "-" if math.isnan(value) else f"{value:.3g}"
 
 
 def gravest(found: Sequence[tuple[str, HealthCheck]]) -> HealthCheck:
-    """Of one check made on several parts, named, the one with the gravest verdict, and what it was found on."""
-    place, worst = min(found, key=lambda entry: STATUSES.index(entry[1].status))
+    """Of one check made on several named parts, take the gravest verdict with the worst value, and say where it was."""
+
+    def gravity(entry: tuple[str, HealthCheck]) -> tuple[int, float]:
+        check = entry[1]
+        value = 0.0 if math.isnan(check.value) else check.value
+        return STATUSES.index(check.status), value if check.worse == "below" else -value
+
+    place, worst = min(found, key=gravity)
     return worst if len(found) == 1 else replace(worst, found=f"{place}: {worst.found}")

@@ -12,8 +12,10 @@ baselines, OptScale         answers
 records of an evaluation    whether answers of posterior probability p are right in a share p of the problems
 =========================== ===================================================================================
 
-Thresholds are rules of thumb, each with its reason. A report without a warning is no proof: a filter that has lost all
-particles of one kind of answer has no trace of them left. Replicates find that out.
+Thresholds are rules of thumb, each with its reason. A report without a warning says that the posterior was computed well, as
+far as the result can tell. It does not say that the answer is right: whether the posterior is, over many problems, is what
+the report of an evaluation is about. And it is no proof: a filter that has lost all particles of one kind of answer has no
+trace of them left. Replicates find that out.
 """
 
 from __future__ import annotations
@@ -63,25 +65,27 @@ def diagnose(
     >>> from ppl_scaling.inference import ParticleFilter
     >>> from ppl_scaling.models import LanguageModelStateSpace
     >>> lm = FiniteLanguageModel({"": {"a": 0.6, "b": 0.3, "$": 0.1}})
-    >>> prm = FiniteRewardModel(lambda prompt, text: 1e-4 if text.startswith("a") else 0.9)
+    >>> prm = FiniteRewardModel(lambda prompt, text: 0.1 if text.startswith("a") else 0.9)
     >>> result = ParticleFilter(LanguageModelStateSpace(lm, prm, max_steps=3), num_particles=4).run("?", seed=1)
-    >>> diagnose(result)["ess"].status
-    'bad'
+    >>> [one.name for one in diagnose(result).checks][:3]
+    ['ess', 'weight_entropy', 'max_weight']
     """
     if isinstance(result, Result):
         return _of_one(result)
-    if not isinstance(result, Sequence) or isinstance(result, str):
-        raise TypeError(f"expected a Result, or a sequence of results or of evaluation records, got {type(result).__name__}")
-    if not result:
+    try:
+        found: list[Any] = list(result)
+    except TypeError:
+        raise TypeError(
+            f"expected a Result, or a sequence of results or of evaluation records, got {type(result).__name__}"
+        ) from None
+    if not found:
         raise ValueError("expected at least one result, got none")
-    if all(isinstance(one, EvaluationRecord) for one in result):
-        records = [one for one in result if isinstance(one, EvaluationRecord)]
-        problems = len({one.index for one in records})
-        return HealthReport(f"evaluation of {problems} problems", tuple(evaluation_checks(records, answer_format)))
-    results = [one for one in result if isinstance(one, Result)]
-    if len(results) < len(result):
+    if all(isinstance(one, EvaluationRecord) for one in found):
+        problems = len({one.index for one in found})
+        return HealthReport(f"evaluation of {problems} problems", tuple(evaluation_checks(found, answer_format)))
+    if not all(isinstance(one, Result) for one in found):
         raise TypeError("expected results alone or evaluation records alone, got a mixture or something else")
-    return _of_one(results[0]) if len(results) == 1 else _of_many(results)
+    return _of_one(found[0]) if len(found) == 1 else _of_many(found)
 
 
 def _of_one(result: Result) -> HealthReport:

@@ -88,7 +88,9 @@ def particle_checks(result: ParticleFilterResult, trace: ParticleTrace) -> list[
                 worse="above",
                 reason="over the steps that all final particles inherit from one particle the posterior is a single draw; "
                 "mistakes there cannot be outvoted",
-                found=f"all final particles share the same first {trace.shared_steps} of {steps} steps",
+                found=f"all final particles share the same first {trace.shared_steps} of {steps} steps"
+                if trace.shared_steps
+                else f"the final particles share none of {steps} steps",
                 advice="raise num_particles, lower ess_threshold, or use moves (ResampleMoveFilter, ParticleGibbs)",
             )
         )
@@ -148,7 +150,7 @@ def _pareto_check(trace: ParticleTrace) -> HealthCheck:
         reason="above 1 - 1 / log10(N) averages over N weights are off by more than their error bars say, and above 0.7 "
         "more particles hardly help (Vehtari et al. 2024)",
         found=text,
-        advice="at least 21 different weights are needed; read the ESS and the largest weight instead"
+        advice="at least 21 particles with different weights are needed; read the ESS and the largest weight instead"
         if math.isnan(value)
         else "use a proposal nearer to the posterior, lower beta, or calibrate the PRM",
     )

@@ -135,6 +135,8 @@ def test_the_gravest_check_within_replicates_says_where_it_was_found():
     sick = made_result(np.stack([[0.97, *[0.03 / 63] * 63]] * 3))
     report = diagnose([made_result(EVEN), sick, made_result(EVEN)])
     assert report["ess"].status == "bad" and report["ess"].found.startswith("replicate 2: ESS fell to 1.1")
+    sound = diagnose([made_result(EVEN), made_result(EVEN**2)])["ess"]
+    assert sound.status == "ok" and sound.found.startswith("replicate 2: ")
 
 
 def test_islands_of_a_finite_world():
