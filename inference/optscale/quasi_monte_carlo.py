@@ -116,7 +116,7 @@ class QuasiMonteCarloRule(Rule):
         proposal = self._at_modes()
         for _ in range(_ADAPTATIONS):
             points, _ = proposal.points(_FIRST - 1)
-            proposal = _refit(proposal, points, self._log_weights(proposal, points))
+            proposal = _refit(proposal, points, self._weighed(proposal, points))
         return self._nodes(proposal, _FIRST)
 
     def finer(self, nodes: Nodes, group: int) -> Nodes | None:
@@ -127,7 +127,7 @@ class QuasiMonteCarloRule(Rule):
     def _log_density(self, points: Array) -> Array:
         return self._log_likelihood(self._coordinates.values(points)).numpy() + self._coordinates.log_prior(points)
 
-    def _log_weights(self, proposal: _Proposal, points: Array) -> Array:
+    def _weighed(self, proposal: _Proposal, points: Array) -> Array:
         dimension = points.shape[1]
         normal = -0.5 * (points**2).sum(-1) - 0.5 * dimension * math.log(2 * math.pi) + math.log(_DEFENSIVE)
         mixture = np.logaddexp.reduce(np.vstack([normal[None], proposal.log_densities(points)]))
@@ -156,7 +156,7 @@ class QuasiMonteCarloRule(Rule):
 
     def _nodes(self, proposal: _Proposal, log2_size: int) -> Nodes:
         points, labels = proposal.points(log2_size)
-        log_weights = self._log_weights(proposal, points)
+        log_weights = self._weighed(proposal, points)
         log_total = float(np.logaddexp.reduce(log_weights))
         evidence = log_total - math.log(len(points))
         kept = np.flatnonzero(log_weights > log_weights.max() - 40)
