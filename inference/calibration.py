@@ -181,8 +181,18 @@ def fit_calibration(
             else _nuts(joint, mode, num_draws, num_chains, num_warmup, seed)
         )
     draws, statistics, diagnostics, log_evidence = fitted
-    data = (one.numpy().copy() for one in (logits, checked, number))
-    return CalibrationFit(method, calibration, draws, statistics, diagnostics, log_evidence, *data, seed)
+    return CalibrationFit(
+        method,
+        calibration,
+        draws,
+        statistics,
+        diagnostics,
+        log_evidence,
+        score_logits=logits.numpy().copy(),
+        labels=checked.numpy().copy(),
+        counts=number.numpy().copy(),
+        seed=seed,
+    )
 
 
 class _LabelLogJoint(LogJoint):

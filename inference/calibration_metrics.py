@@ -102,7 +102,7 @@ def score_metrics(
         auc=_auc(logits, right, wrong),
         num_labels=float(total),
         bin_edges=edges,
-        bin_counts=inside,
+        bin_counts=inside.astype(np.float64),
         bin_scores=means,
         bin_rates=rates,
     )
