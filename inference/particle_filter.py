@@ -158,4 +158,5 @@ class ParticleFilter(Method):
             configuration=self.configuration,
             log_weights_by_step=view.series("log_weights"),
             log_evidence_by_step=view.series("log_evidence"),
+            texts_by_step=tuple(tuple(view.texts(t)) for t in range(1, len(view.records))),
         )

@@ -244,6 +244,8 @@ class ParticleFilterResult(Result):
         After each step, since the last resampling, before any other.
     log_evidence_by_step : float array, shape (T,)
         Estimate from the steps so far; the last is ``log_evidence``.
+    texts_by_step : tuple of T tuples of N str
+        What each particle wrote in each step, also those that were dropped later; empty if the method does not keep it.
     """
 
     log_evidence: float
@@ -262,6 +264,7 @@ class ParticleFilterResult(Result):
     draft_tokens_forwarded: int = field(default=0, kw_only=True)
     log_weights_by_step: NDArray[np.float64] = field(kw_only=True)
     log_evidence_by_step: NDArray[np.float64] = field(kw_only=True)
+    texts_by_step: tuple[tuple[str, ...], ...] = field(default=(), kw_only=True)
 
     def _summary(self) -> str:
         leading = self.answers[0] if self.answers else None

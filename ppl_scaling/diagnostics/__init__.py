@@ -1,12 +1,20 @@
 """What can be seen in results: tables and pictures. Diagnostics read results and change nothing."""
 
+from ppl_scaling.diagnostics.answer_picture import plot_answers
 from ppl_scaling.diagnostics.calibration import Calibration, Estimate, measure_calibration
 from ppl_scaling.diagnostics.checks import HealthCheck, HealthReport
 from ppl_scaling.diagnostics.evidence_error import EvidenceSpread, chan_lai_standard_error, evidence_spread
+from ppl_scaling.diagnostics.genealogy_picture import plot_genealogy
 from ppl_scaling.diagnostics.health import diagnose
 from ppl_scaling.diagnostics.particle_trace import ParticleTrace, pareto_k, particle_trace
+from ppl_scaling.diagnostics.pictures import Picture, result_pictures, write_pictures
+from ppl_scaling.diagnostics.reliability_picture import plot_reliability
+from ppl_scaling.diagnostics.report import write_report
 from ppl_scaling.diagnostics.scaling_curve import plot_scaling_curve, write_curve_comparison, write_scaling_curve
+from ppl_scaling.diagnostics.score_law_picture import plot_score_law
 from ppl_scaling.diagnostics.score_models import PredictiveCheck, check_score_model, compare_score_models
+from ppl_scaling.diagnostics.score_paths import plot_score_trajectories
+from ppl_scaling.diagnostics.trace_pictures import draw_traces, plot_chain, plot_traces
 from ppl_scaling.diagnostics.truth import CredibleCoverage, answer_calibration, credible_coverage, score_calibration
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "HealthCheck",
     "HealthReport",
     "ParticleTrace",
+    "Picture",
     "PredictiveCheck",
     "answer_calibration",
     "chan_lai_standard_error",
@@ -24,12 +33,23 @@ __all__ = [
     "compare_score_models",
     "credible_coverage",
     "diagnose",
+    "draw_traces",
     "evidence_spread",
     "measure_calibration",
     "pareto_k",
     "particle_trace",
+    "plot_answers",
+    "plot_chain",
+    "plot_genealogy",
+    "plot_reliability",
     "plot_scaling_curve",
+    "plot_score_law",
+    "plot_score_trajectories",
+    "plot_traces",
+    "result_pictures",
     "score_calibration",
     "write_curve_comparison",
+    "write_pictures",
+    "write_report",
     "write_scaling_curve",
 ]

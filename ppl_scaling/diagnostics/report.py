@@ -1,0 +1,209 @@
+"""One self-contained HTML page about a result: posterior, health, pictures, and a genealogy whose texts can be read.
+
+What a model has written is never trusted: the template escapes every value, the data for the script cannot end their
+element, pictures stand in ``img`` elements, and a Content-Security-Policy lets run only the script that is part of this
+library. The page loads nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ppl_scaling.diagnostics.checks import HealthReport
+from ppl_scaling.diagnostics.genealogy_nodes import genealogy_page_data
+from ppl_scaling.diagnostics.health import diagnose
+from ppl_scaling.diagnostics.pictures import filter_of, result_pictures
+from ppl_scaling.inference.results import Result, Trajectory
+
+__all__ = ["render_report", "write_report"]
+
+_MOST_ANSWERS, _MOST_TRAJECTORIES = 12, 20
+_LARGEST_SVG = 300_000  # bytes; a picture that would be larger goes in as PNG
+_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # what HTML cannot hold
+
+
+def write_report(
+    result: Result | Sequence[Result], path: str | os.PathLike[str], *, health: HealthReport | None = None
+) -> Path:
+    """Write a page about a result, or about replicates of one problem; a file that is there is replaced.
+
+    Parameters
+    ----------
+    result : Result or sequence of Result
+    path : str or path
+        Its folder is made if need be.
+    health : HealthReport, optional
+        Default: what :func:`~ppl_scaling.diagnostics.health.diagnose` finds.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If there is no result, the results are of several problems, or the file can't be written.
+    """
+    page = render_report(result, health=health)
+    target = Path(path)
+    draft = target.with_name(target.name + ".new")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(target)  # whole or not at all
+    except OSError as error:
+        raise ValueError(f"expected a file to write a report to, cannot write {path}: {error.strerror or error}") from None
+    finally:
+        if draft.is_file():
+            draft.unlink()
+    return target
+
+
+def render_report(result: Result | Sequence[Result], *, health: HealthReport | None = None) -> str:
+    """Return the page as text; see :func:`write_report`."""
+    results = [result] if isinstance(result, Result) else list(result)
+    found = health if health is not None else diagnose(result)
+    if not results or not all(isinstance(one, Result) for one in results):
+        raise TypeError("expected a Result or a sequence of results to report on, got something else")
+    style, script = _part("report.css"), _part("report.js")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_clean
+    )
+    environment.filters |= {"short": _short, "share": lambda value: "unknown" if math.isnan(value) else f"{value:.3f}"}
+    first = results[0]
+    return environment.from_string(_part("report.html")).render(
+        title="Report: " + " ".join(first.problem.split())[:80],
+        subject_kind=f"ppl-scaling report · {first.method}" + (f" · {len(results)} replicates" if len(results) > 1 else ""),
+        problem=first.problem,
+        health=found,
+        checks=sorted(found.checks, key=lambda one: ("bad", "warn", "unknown", "ok").index(one.status)),
+        sections=[_section(one) for one in results],
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def _section(result: Result) -> dict[str, Any]:
+    """Collect what the template shows of one result."""
+    run, whose = filter_of(result)
+    tree = None if run is None else genealogy_page_data(run)
+    return {
+        "result": result,
+        "answers": _answers(result),
+        "tree": tree,
+        "tree_whose": f"The run is that{whose}.".replace("that, ", "that ") if whose else "",
+        "tree_json": None if tree is None else for_script(tree["data"]),
+        "pictures": [{"caption": one.caption, "source": _source(one.figure)} for one in result_pictures(result)],
+        "trajectories": _trajectories(result.trajectories),
+        "settings": _settings(result),
+    }
+
+
+def _answers(result: Result) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {"name": one.answer, "probability": one.probability, "standard_error": one.standard_error, "fill": "full"}
+        for one in result.answers[:_MOST_ANSWERS]
+    ]
+    rest = result.answers[_MOST_ANSWERS:]
+    others = {f"{len(rest)} others": math.fsum(one.probability for one in rest)} if rest else {}
+    if result.no_answer_probability > 5e-4 or not rows:
+        others["no answer"] = result.no_answer_probability
+    rows += [{"name": name, "probability": share, "standard_error": None, "fill": "rest"} for name, share in others.items()]
+    for row in rows:
+        row["chosen"] = row["fill"] == "full" and row["name"] == result.answer
+        row["width"] = f"{200 * min(max(row['probability'], 0.0), 1.0):.1f}" if math.isfinite(row["probability"]) else "0"
+    return rows
+
+
+def _trajectories(trajectories: Sequence[Trajectory]) -> list[dict[str, Any]]:
+    """Describe the weightiest texts, each once."""
+    found: dict[str, list[Trajectory]] = {}
+    for one in trajectories:
+        found.setdefault(one.text, []).append(one)
+    rows = []
+    for same in found.values():
+        one = same[0]
+        # Steps of white space alone are left out of the steps, but have scores: then it is not known which are whose.
+        scores = one.scores if len(one.scores) == len(one.steps) else (None,) * len(one.steps)
+        weight = math.fsum(other.weight for other in same)
+        rows.append(
+            {
+                "answer": one.answer,
+                "weight": weight,
+                "score": one.score,
+                "truncated": one.truncated,
+                "copies": len(same),
+                "steps": list(zip(one.steps or ("(empty)",), scores or (None,), strict=True)),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["weight"])[:_MOST_TRAJECTORIES]
+
+
+def _settings(result: Result) -> list[tuple[str, Any]]:
+    costs = ("seed", "generated_tokens", "lm_tokens_forwarded", "prm_tokens_forwarded", "prm_calls")
+    rows = [(name, getattr(result, name)) for name in costs]
+    rows.append(("seconds", f"{result.seconds:.2f}"))
+    for name in ("log_evidence", "log_evidence_standard_error"):
+        if hasattr(result, name):
+            rows.append((name, _short(getattr(result, name))))
+    return rows + [
+        (str(name), value if isinstance(value, str) else repr(value)) for name, value in result.configuration.items()
+    ]
+
+
+def _source(figure: Figure) -> str:
+    """Return the picture as a data URL."""
+    with rc_context({"svg.hashsalt": "ppl-scaling"}):  # the same result gives the same page
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    kind = "svg+xml"
+    if drawn.tell() > _LARGEST_SVG:
+        drawn, kind = io.BytesIO(), "png"
+        figure.savefig(drawn, format="png", dpi=130)
+    return f"data:image/{kind};base64,{base64.b64encode(drawn.getvalue()).decode('ascii')}"
+
+
+def for_script(data: Mapping[str, Any]) -> Markup:
+    """Write data as JSON that can stand in a ``script`` element: it holds no ``<``, and no character beyond ASCII."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for one in "<>&'":
+        text = text.replace(one, f"\\u{ord(one):04x}")
+    return Markup(text)
+
+
+def _part(name: str) -> str:
+    return (resources.files("ppl_scaling.diagnostics") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _clean(value: Any) -> Any:
+    """Replace what HTML cannot hold; the template engine calls this for every value before it escapes it."""
+    return _NOT_TEXT.sub("\ufffd", value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _short(value: float) -> str:
+    """Write a number in three digits."""
+    return "unknown" if math.isnan(value) else f"{value:.3g}"
