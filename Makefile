@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test check benchmark benchmark-speed pretrain clean
+.PHONY: demo test check benchmark benchmark-speed study pretrain clean
 
 # torch goes first and alone: so no other package's open range chooses a build of it.
 .venv/installed: pyproject.toml constraints.txt
@@ -31,6 +31,10 @@ benchmark: .venv/installed
 # All sections on the embedded models; SPEED="--models embedded smollm2 --peers-python ..." adds what this machine has.
 benchmark-speed: .venv/installed
 	$(BIN)/python tests/benchmarks/speed.py --output build/speed.json $(SPEED)
+
+# The scaling study that tutorial 8 reads; goes on where it was when it is interrupted.
+study: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/scaling_study.py --folder build/study
 
 # Trains the embedded language model and reward model again (an hour on two cores; models this small are faster on one thread
 # a process).

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
-TUTORIALS = ["01_state_space_model.py"]
+TUTORIALS = ["01_state_space_model.py", "08_scaling_study.py"]
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
