@@ -160,8 +160,8 @@ class LanguageModel(Protocol):
 class RewardModel(Protocol):
     """A loaded process reward model (PRM). It serves any number of sessions.
 
-    Its ``repr`` goes into the record of a result. It may have a ``likelihood_beta`` (float), the power that a program without
-    a likelihood of its own gives to its likelihood.
+    Its ``repr`` goes into the record of a result. It may have a ``likelihood_beta`` (float), the power that a program
+    without a likelihood of its own gives to its likelihood.
     """
 
     @property
