@@ -4,7 +4,7 @@
 
 100 validation problems, to tune on, and 200 test problems; half of each have the default number of steps, half have two
 more. Each has 128 independent completions of the embedded models, by best-of-n as the library runs it. What is kept of
-a completion: the logits of its last score and its mean score, the number of its answer among those of the problem (-1: none),
+a completion: the logits of its last score and its mean score, number of its answer among those of the problem (-1: none),
 whether that is right, and its tokens. Every batch is written when it is done, so that an interrupted command goes on where
 it was; the same command gives the same pools again (up to how a machine rounds).
 """
