@@ -31,7 +31,7 @@ from ppl_scaling.inference.optscale.log_joint import LogJoint
 
 __all__ = ["SLOPE", "Mode", "Whitening", "find_mode"]
 
-SLOPE = 1e-4
+SLOPE = 1e-3
 """Largest slope, in nats for each posterior standard deviation, at what is called a mode."""
 
 _INNER_STEPS = 60
@@ -151,6 +151,7 @@ class _Marginal:
             (gradient,) = torch.autograd.grad(self.log_joint(leaf), leaf, create_graph=True)
             factor, _ = _inverse_root(self._blocks(gradient, leaf).detach())
             slope = factor.mT @ gradient.detach()[self.local].unsqueeze(-1)
+            slope = slope.nan_to_num(0.0, 0.0, 0.0)  # a problem where nothing is known of the slope stays where it is
             if float(slope.abs().max()) < _SETTLED:
                 break
             here, step = point[self.local], (factor @ slope).squeeze(-1)
@@ -207,7 +208,7 @@ def find_mode(log_joint: LogJoint, start: Tensor) -> Mode:
         factor, positive = _inverse_root(hessian)
         slope = factor.mT @ torch.from_numpy(gradient)
         steepest = float(slope.abs().max())
-        if steepest < 0.01 * SLOPE or not positive:
+        if steepest < SLOPE or not positive:
             break
         trial = best + (factor @ slope).numpy()
         if not marginal(trial)[0] >= height - 1e-9 * abs(height):
@@ -222,5 +223,9 @@ def find_mode(log_joint: LogJoint, start: Tensor) -> Mode:
 
 def _inverse_root(blocks: Tensor) -> tuple[Tensor, bool]:
     """Return a square root of the inverse of symmetric matrices, and whether they are positive definite."""
-    values, vectors = torch.linalg.eigh(0.5 * (blocks + blocks.mT))
+    symmetric = 0.5 * (blocks + blocks.mT)
+    known = symmetric.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    if not known.all():  # far out, where densities overflow
+        symmetric = torch.where(known, symmetric, torch.eye(blocks.shape[-1], dtype=blocks.dtype))
+    values, vectors = torch.linalg.eigh(symmetric)
     return vectors * values.abs().clamp_min(_FLATTEST).rsqrt().unsqueeze(-2), bool((values > 0).all())

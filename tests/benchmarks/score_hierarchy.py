@@ -35,7 +35,7 @@ def main():
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--scores", type=int, default=16)
     parser.add_argument("--chains", type=int, default=4)
-    parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--warmup", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -29,7 +29,7 @@ def exact():
 
 @functools.cache
 def nuts():
-    return fit_nuts(LogitNormalScores(), SCORES, num_chains=4, num_draws=250, num_warmup=100, seed=1)
+    return fit_nuts(LogitNormalScores(), SCORES, num_chains=2, num_draws=250, num_warmup=80, seed=1)
 
 
 @functools.cache
@@ -40,23 +40,23 @@ def laplace():
 @functools.cache
 def hierarchy():
     generator = torch.Generator().manual_seed(0)
-    location = 1.5 + 1.0 * torch.randn(40, dtype=torch.float64, generator=generator)
-    log_scale = -0.2 + 0.3 * torch.randn(40, dtype=torch.float64, generator=generator)
+    location = 1.5 + 1.0 * torch.randn(24, dtype=torch.float64, generator=generator)
+    log_scale = -0.2 + 0.3 * torch.randn(24, dtype=torch.float64, generator=generator)
     drawn = LogitNormalScores().sample({"location": location, "log_scale": log_scale}, (12,), generator=generator).T
-    lengths = 4 + torch.arange(40) % 9
+    lengths = 4 + torch.arange(24) % 9
     scores = [row[:length] for row, length in zip(drawn, lengths, strict=True)]
     return scores, {"location": location.numpy(), "log_scale": log_scale.numpy()}
 
 
 @functools.cache
 def hierarchical_laplace():
-    return fit_laplace(HierarchicalScores(LogitNormalScores()), hierarchy()[0], num_draws=400, seed=2)
+    return fit_laplace(HierarchicalScores(LogitNormalScores()), hierarchy()[0], num_draws=300, seed=2)
 
 
 @functools.cache
 def hierarchical_nuts():
     model = HierarchicalScores(LogitNormalScores())
-    return fit_nuts(model, hierarchy()[0], num_chains=2, num_draws=120, num_warmup=40, seed=2)
+    return fit_nuts(model, hierarchy()[0], num_chains=2, num_draws=80, num_warmup=30, seed=2)
 
 
 def moments(posterior):
@@ -128,15 +128,15 @@ def test_hierarchy_recovers_the_population():
             assert abs(fit.draws[name].mean() - value) < 4 * fit.draws[name].std()
         for name, values in hierarchy()[1].items():
             z = (fit.draws[name].mean((0, 1)) - values) / fit.draws[name].std((0, 1))
-            # 40 problems: the mean square of z is 1 with standard deviation 0.22, so 2.1 is five of them away.
-            assert np.mean(z**2) < 2.1
+            # 24 problems: the mean square of z is 1 with standard deviation 0.29, so 2.45 is five of them away.
+            assert np.mean(z**2) < 2.45
 
 
 def test_laplace_and_nuts_agree_on_the_hierarchy():
     ours, theirs = hierarchical_laplace(), hierarchical_nuts()
     for name in ("location_mean", "location_spread", "log_scale_mean"):
         spread = theirs.draws[name].std()
-        error = math.sqrt(1 / float(theirs.diagnostics.ess[name]) + 1 / 400)
+        error = math.sqrt(1 / float(theirs.diagnostics.ess[name]) + 1 / 300)
         assert abs(ours.draws[name].mean() - theirs.draws[name].mean()) < (1 / 3 + K * error) * spread
     spread = theirs.draws["location"].std((0, 1))
     assert (np.abs(ours.draws["location"].mean((0, 1)) - theirs.draws["location"].mean((0, 1))) < spread).all()
@@ -146,19 +146,19 @@ def test_hierarchy_has_a_posterior_of_each_problem_and_a_prior_of_the_next():
     fit = hierarchical_nuts()
     posterior = fit.posterior(problem=7)
     assert posterior.num_scores == len(hierarchy()[0][7])
-    assert posterior.values["location"].shape == (240,)
+    assert posterior.values["location"].shape == (160,)
     prior = fit.prior_for_new_problem()
     assert prior.location["location"] == pytest.approx(fit.draws["location_mean"].mean())
     assert prior.scale["location"] > fit.draws["location_spread"].mean()
-    with pytest.raises(ValueError, match="between 0 and 39"):
+    with pytest.raises(ValueError, match="between 0 and 23"):
         fit.posterior()
-    with pytest.raises(ValueError, match="between 0 and 39"):
-        fit.posterior(problem=40)
+    with pytest.raises(ValueError, match="between 0 and 23"):
+        fit.posterior(problem=24)
 
 
 def test_log_likelihood_is_of_each_score():
     fit = hierarchical_laplace()
-    assert fit.log_likelihood.shape == (1, 400, sum(map(len, hierarchy()[0])))
+    assert fit.log_likelihood.shape == (1, 300, sum(map(len, hierarchy()[0])))
     assert np.array_equal(fit.observed, torch.cat(hierarchy()[0]).numpy())
     last = {name: torch.from_numpy(fit.draws[name][0, -1]) for name in LogitNormalScores.parameters}
     alone = LogitNormalScores().log_prob(hierarchy()[0][5], {name: value[5] for name, value in last.items()})
@@ -210,7 +210,7 @@ def test_a_short_fit_says_that_it_has_not_converged():
     assert not fit.converged
     assert "NOT CONVERGED" in repr(fit)
     assert "effective draws, expected at least 200" in repr(fit)
-    assert nuts().statistics["n_steps"].shape == nuts().statistics["diverging"].shape == (4, 250)
+    assert nuts().statistics["n_steps"].shape == nuts().statistics["diverging"].shape == (2, 250)
     assert 0.5 < nuts().statistics["acceptance_rate"][:, -1].mean() < 1
 
 
