@@ -81,7 +81,7 @@ class RequiredCompletions:
         """
         wanted = np.asarray(probabilities, dtype=np.float64)
         if not ((wanted >= 0) & (wanted <= 1)).all():
-            raise ValueError(f"expected probabilities in [0, 1], got {probabilities}")
+            raise ValueError(f"expected probabilities in [0, 1], got {wanted.tolist()}")
         if self.posterior.best >= self.target_score:
             return np.zeros(wanted.shape)
         return needed_if_known(self.posterior.log_cdf_quantile(self.target_score, wanted), self.confidence)

@@ -210,7 +210,8 @@ class LatticeRule(Rule):
         log_total = float(np.logaddexp.reduce(log_weights))
         log_weights = log_weights - log_total
         weights = np.exp(log_weights)
-        columns, groups = [], []
+        columns: list[Array] = []
+        groups: list[slice] = []
         for parity, lattice in zip(parities, lattices, strict=True):
             number = 4 if lattice.plane else 2
             groups.append(slice(len(columns), len(columns) + number))

@@ -106,7 +106,7 @@ class ScorePosterior(ABC):
         """:meth:`expected_gain` of each of several numbers, for little more than the price of one."""
         wanted = np.asarray(numbers, dtype=np.float64)
         if wanted.ndim != 1 or (wanted < 0).any():
-            raise ValueError(f"expected numbers of further completions, each at least 0, got {numbers}")
+            raise ValueError(f"expected numbers of further completions, each at least 0, got {wanted.tolist()}")
         return integrate_to_one(lambda scores: -np.expm1(self._log_power_means(scores, wanted)), max(self.best, 0.0))
 
     def _log_power_means(self, scores: Array, numbers: Array) -> Array:
@@ -192,7 +192,7 @@ class NodePosterior(ScorePosterior):
             scale = np.clip(np.log(-log_cdf), -750, 750)
         order = np.argsort(-scale)
         ordered = weights[order]
-        found = np.interp(probabilities, np.cumsum(ordered) - ordered / 2, scale[order])
+        found = np.interp(np.asarray(probabilities, dtype=np.float64), np.cumsum(ordered) - ordered / 2, scale[order])
         with np.errstate(over="ignore"):
             return -np.exp(found)
 

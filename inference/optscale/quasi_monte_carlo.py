@@ -143,7 +143,9 @@ class QuasiMonteCarloRule(Rule):
                 starts.append(scouts[one])
             if len(starts) == _CLIMBS:
                 break
-        heights, centres, roots = [], [], []
+        heights: list[float] = []
+        centres: list[Array] = []
+        roots: list[Array] = []
         for start in starts:
             height, mode, axes = climb(self._log_density, start, 0.5 * np.eye(dimension))
             back = np.linalg.inv(axes)
