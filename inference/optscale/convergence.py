@@ -9,21 +9,25 @@ Yao, Vehtari, Simpson and Gelman (2018), Yes, but did it work? Evaluating variat
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pyro.ops.stats import effective_sample_size, fit_generalized_pareto, split_gelman_rubin
-from scipy.special import ndtri
-from scipy.stats import rankdata
+from pyro.ops.stats import fit_generalized_pareto
+
+from ppl_scaling.draw_statistics import ess, rhat
 
 __all__ = ["Convergence", "chain_convergence", "pareto_tail_index"]
+
+Array = NDArray[np.float64]
 
 R_HAT = 1.01
 ESS = 100.0  # for each chain
 PARETO_K = 0.7
+
+_FEWEST_WEIGHTS = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +37,8 @@ class Convergence:
     Attributes
     ----------
     r_hat : mapping of str to float array
-        Rank-normalised split R-hat of every component, with the draws' shape (...); NaN for a value that does not vary.
-        Empty for approximations, whose draws are independent.
+        Rank-normalised split R-hat of every component, with the draws' shape (...); NaN for a value that does not vary
+        and for a single chain. Empty for approximations, whose draws are independent.
     ess : mapping of str to float array
         Effective sample size (bulk), likewise.
     num_divergent : int
@@ -47,8 +51,8 @@ class Convergence:
         Why the fit should not be trusted; empty if nothing speaks against it.
     """
 
-    r_hat: Mapping[str, NDArray[np.float64]]
-    ess: Mapping[str, NDArray[np.float64]]
+    r_hat: Mapping[str, Array]
+    ess: Mapping[str, Array]
     num_divergent: int
     pareto_k: float
     reasons: tuple[str, ...]
@@ -69,7 +73,7 @@ class Convergence:
         return min((float(np.nanmin(one)) for one in self.ess.values() if not np.isnan(one).all()), default=math.nan)
 
 
-def chain_convergence(draws: Mapping[str, NDArray[np.float64]], diverging: NDArray[np.bool_]) -> Convergence:
+def chain_convergence(draws: Mapping[str, Array], diverging: NDArray[np.bool_]) -> Convergence:
     """Judge Markov chains: R-hat below 1.01, 100 effective draws for each chain, and no divergence.
 
     Parameters
@@ -77,28 +81,32 @@ def chain_convergence(draws: Mapping[str, NDArray[np.float64]], diverging: NDArr
     draws : mapping of str to float array, shape (chain, draw, ...)
     diverging : bool array, shape (chain, draw)
     """
-    r_hat = {name: _per_component(value, _r_hat) for name, value in draws.items()}
-    ess = {name: _per_component(value, _bulk_ess) for name, value in draws.items()}
-    found = Convergence(r_hat, ess, int(diverging.sum()), math.nan, ())
+    r_hat = {name: _per_component(value, rhat) for name, value in draws.items()}
+    effective = {name: _per_component(value, ess) for name, value in draws.items()}
+    found = Convergence(r_hat, effective, int(diverging.sum()), math.nan, ())
     enough = ESS * diverging.shape[0]
     reasons = []
-    if not found.worst_r_hat < R_HAT:
-        reasons.append(f"R-hat of {_worst(r_hat, np.nanargmax)} is {found.worst_r_hat:.3f}, expected below {R_HAT}")
+    if diverging.shape[0] < 2:
+        reasons.append("a single chain has nothing to agree with")
+    elif not found.worst_r_hat < R_HAT:
+        reasons.append(f"R-hat of {_worst(r_hat, 1)} is {found.worst_r_hat:.3f}, expected below {R_HAT}")
     if not found.smallest_ess >= enough:
         reasons.append(
-            f"{_worst(ess, np.nanargmin)} has {found.smallest_ess:.0f} effective draws, expected at least {enough:.0f}"
+            f"{_worst(effective, -1)} has {found.smallest_ess:.0f} effective draws, expected at least {enough:.0f}"
         )
     if found.num_divergent:
         reasons.append(f"{found.num_divergent} of {diverging.size} trajectories diverged: raise target_accept_prob")
-    return Convergence(r_hat, ess, found.num_divergent, math.nan, tuple(reasons))
+    return Convergence(r_hat, effective, found.num_divergent, math.nan, tuple(reasons))
 
 
-def pareto_tail_index(log_weights: NDArray[np.float64]) -> float:
+def pareto_tail_index(log_weights: Array) -> float:
     """Fit the tail of importance weights by a generalised Pareto law and return its index.
 
     Below 0.5 the weights have finite variance; above 0.7 what they were drawn from misses part of the target. Minus infinity
-    if all weights are equal.
+    if all weights are equal, NaN for fewer than 25, whose tail says nothing.
     """
+    if len(log_weights) < _FEWEST_WEIGHTS:
+        return math.nan
     weights = np.exp(log_weights - log_weights.max())
     tail = int(min(0.2 * len(weights), 3 * math.sqrt(len(weights))))
     ordered = np.sort(weights)
@@ -111,37 +119,16 @@ def pareto_tail_index(log_weights: NDArray[np.float64]) -> float:
     return float(index)
 
 
-def _per_component(draws: NDArray[np.float64], measure: object) -> NDArray[np.float64]:
+def _per_component(draws: Array, measure: Callable[[Array], float]) -> Array:
     flat = draws.reshape(*draws.shape[:2], -1)
-    values = measure(flat)  # type: ignore[operator]
-    values = np.where(np.ptp(flat, axis=(0, 1)) > 0, values, np.nan)
-    return values.reshape(draws.shape[2:])
+    return np.array([measure(flat[..., place]) for place in range(flat.shape[-1])]).reshape(draws.shape[2:])
 
 
-def _r_hat(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    """R-hat of the bulk and of the spread, whichever is worse."""
-    folded = np.abs(draws - np.median(draws, axis=(0, 1)))
-    both = [split_gelman_rubin(torch.from_numpy(_normal_scores(one))).numpy() for one in (draws, folded)]
-    return np.maximum(*both)
-
-
-def _bulk_ess(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    half = draws.shape[1] // 2
-    split = np.concatenate([draws[:, :half], draws[:, -half:]])
-    return effective_sample_size(torch.from_numpy(_normal_scores(split))).numpy()
-
-
-def _normal_scores(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    ranks = rankdata(draws.reshape(-1, draws.shape[2]), axis=0).reshape(draws.shape)
-    return ndtri((ranks - 0.375) / (draws.shape[0] * draws.shape[1] + 0.25))
-
-
-def _worst(measures: Mapping[str, NDArray[np.float64]], choose: object) -> str:
-    """Name the component with the extreme value, such as ``location[17]``."""
-    sign = 1 if choose is np.nanargmax else -1
-    candidates = {name: one for name, one in measures.items() if not np.isnan(one).all()}
-    if not candidates:
+def _worst(measures: Mapping[str, Array], sign: int) -> str:
+    """Name the component with the extreme value, the largest for ``sign`` 1, such as ``location[17]``."""
+    values = {name: sign * one for name, one in measures.items() if not np.isnan(one).all()}
+    if not values:
         return "every parameter"
-    name = max(candidates, key=lambda key: sign * float(candidates[key].flat[choose(candidates[key])]))  # type: ignore[operator]
-    where = np.unravel_index(choose(candidates[name]), candidates[name].shape)  # type: ignore[operator]
-    return name + (f"[{', '.join(str(int(i)) for i in where)}]" if where else "")
+    name = max(values, key=lambda name: float(np.nanmax(values[name])))
+    where = np.unravel_index(np.nanargmax(values[name]), values[name].shape)
+    return name + (f"[{', '.join(str(int(place)) for place in where)}]" if where else "")
