@@ -30,7 +30,8 @@ print(f"{len(study['problem'])} runs of {len(np.unique(study['problem']))} probl
 # * **Problems:** 300 held-out word problems of the embedded task, half with 5 steps (the default difficulty), half with 7.
 # * **Models:** the embedded language model and reward model, the same for every method. Every method shares sessions, caches
 #   and the counting of tokens, so no method is handicapped.
-# * **Budgets:** a budget of $N$ is $N$ particles, $N$ completions or $N$ candidates of a search. Three seeds.
+# * **Budgets:** a budget of $N$ is $N$ particles, $N$ completions or $N$ candidates of a search. Three seeds; the searches
+#   and the other two likelihoods so far have fewer, and budgets of 4 and 16 only.
 # * **Settings** were chosen on 200 *validation* problems only (`tests/benchmarks/choose_settings.py`): see the last section.
 #
 # Each run is a record; a *cell* is a method at a budget.
@@ -138,3 +139,43 @@ print_ratios(REFERENCE, [4, 8, 16])
 # %%
 for name in ("particle filter, bernoulli", "particle filter, odds"):
     print_ratios(name, [4, 16])
+
+# %% [markdown]
+# ## What this says, and what it does not
+#
+# * **Against independent completions the filter wins, and the gap grows.** Best-of-N stops improving at about 32
+#   completions; the filter goes on to 64. Best-of-N and its weighted form need 1.3 and 1.4 times the filter's budget for its
+#   accuracy at 4 particles, and do not reach its accuracy at 16 with four times as many. The majority vote never gets there.
+# * **Against deterministic search it is level** on these problems: beam search and DVTS, with the same reward model, caches
+#   and tokens, need about the same budget (two seeds, at 4 and 16). The 4 to 16 times of the paper are not what we find; its
+#   models and problems are others. What the filter returns beyond an answer is a posterior, with evidence and error bars.
+# * **Against the weights of its_hub** (odds of the current score, everything resampled at every step) on 60 of the problems:
+#   55.0 % and 50.0 % at 16 particles (difference +5.0 [-5.0, +15.0]), and 41.7 % and 43.3 % to 45 % at 4, which is no
+#   difference that 60 problems could show; its filter took 3.05 seconds a problem where ours took 1.11
+#   (`tests/benchmarks/compare_its_hub.py`).
+# * Two small models on one kind of problem. The reward model was trained on solutions of this language model, which no
+#   published one is. Your problems decide: `ppl-scaling curve` runs the same comparison on them.
+#
+# ## How the settings were chosen
+#
+# `tests/benchmarks/choose_settings.py` on 200 validation problems, half of them harder; posterior mode, in percent, with
+# paired differences from `BernoulliLikelihood()`:
+#
+# | setting | 4 particles | 16 particles |
+# |---|---|---|
+# | `BernoulliLikelihood()`, three seeds | 40.8 | 55.2 |
+# | `TwistLikelihood(beta=8)`, three seeds | 47.2, +6.3 [2.8, 9.8] | **60.8**, +5.7 [1.8, 9.7] |
+# | the same by its best score | 46.0, +5.2 [1.5, 8.8] | 57.3, +2.2 [-2.7, 7.0] |
+# | `TwistLikelihood(beta=4)`, three seeds; one at 16 | 45.0, +4.2 [0.7, 7.5] | 56.5, +1.3 [-4.2, 6.8] |
+# | `OddsLikelihood()`, one seed | 49.0, +8.2 [3.0, 13.3] | 57.5, +2.3 [-2.8, 7.7] |
+# | `TwistLikelihood(beta=8)`, resampled at every step, one seed | | 61.0, +5.8 [0.8, 11.0] |
+# | `ess_threshold=0.25`, one seed | | 57.5, +2.3 [-3.0, 7.7] |
+# | multinomial resampling, one seed | | 56.0, +0.8 [-4.3, 6.0] |
+#
+# So for the embedded reward model the default is the twist, because it was trained to predict how a *prefix* will end, with
+# the power 8, which its `config.json` recommends; the mode; systematic resampling below half of the particles. Other
+# checkpoints keep the likelihood that fits what they score, with power 1, unless their `config.json` says otherwise. At 4
+# particles a sharper likelihood would do as well. On the *test* problems the gain of the power is smaller than here: that is
+# what choosing on 200 problems does, and why the choice is not made where it is reported.
+#
+# **Next:** run `ppl-scaling curve` on problems of yours, or tutorial 1 for what the filter samples from.

@@ -4,7 +4,8 @@
 
 It writes the problems, runs ``ppl-scaling curve`` on them, which goes on where it was when it is interrupted (about four
 hours of one core in all), and packs what tutorial 8 reads: who was right, and for how many tokens. ``--pack-only`` packs
-what is there. The settings of each method are those that won on validation problems (``choose_settings.py``).
+what is there; what was packed before stays. The settings of each method are those that won on validation problems
+(``choose_settings.py``).
 """
 
 import argparse
@@ -63,27 +64,33 @@ def run(folder, seeds, number):
         subprocess.run([*command, "--batch-size", "5", "--output-dir", str(folder)], check=True)
 
 
-def pack(folder, path):
-    """Write one row a problem, seed, method and budget as arrays of small integers."""
-    columns = {name: [] for name in ("method", "budget", "seed", "problem", "correct", "generated_tokens", "prm_calls")}
-    names = list(METHODS)
-    for number, (typed, budgets) in enumerate(METHODS.values()):
+COLUMNS = ("method", "budget", "seed", "problem", "correct", "generated_tokens", "prm_calls")
+KINDS = {"method": np.uint8, "budget": np.uint8, "seed": np.uint8, "correct": np.bool_, "problem": np.uint16}
+
+
+def pack(folder, path, number):
+    """Write one row a problem, seed, method and budget: complete cells of the folder, and what else the file had."""
+    cells = {}
+    if path.exists():
+        with np.load(path) as known:
+            of_known = [list(METHODS).index(str(name)) for name in known["names"]]
+            for row in np.stack([known[name].astype(np.int64) for name in COLUMNS], 1):
+                cells.setdefault((of_known[row[0]], int(row[1]), int(row[2])), []).append([of_known[row[0]], *row[1:]])
+    for method, (typed, _) in enumerate(METHODS.values()):
         slug = re.sub(r"[^A-Za-z0-9@._-]+", "_", typed)  # as the sweep names its folders
-        files = sorted((folder / "results").glob(f"{slug}*/**/budget-*-seed-*.jsonl"))
-        for file in files:
+        for file in sorted((folder / "results").glob(f"{slug}*/**/budget-*-seed-*.jsonl")):
             budget, seed = map(int, re.fullmatch(r"budget-(\d+)-seed-(\d+)", file.stem).groups())
             records = read_evaluation(file)
-            if budget not in budgets or not records:
-                continue
-            for record in records:
-                row = (number, budget, seed, record.index, record.correct, record.generated_tokens, record.prm_calls)
-                for column, value in zip(columns.values(), row, strict=True):
-                    column.append(int(value))
-    kinds = {"method": np.uint8, "budget": np.uint8, "seed": np.uint8, "correct": np.bool_, "problem": np.uint16}
-    arrays = {name: np.array(values, dtype=kinds.get(name, np.uint32)) for name, values in columns.items()}
-    np.savez_compressed(path, **arrays, names=np.array(names), lengths=np.array(LENGTHS))
-    found = {name: int((arrays["method"] == number).sum()) for number, name in enumerate(names)}
-    print(f"{path}: {path.stat().st_size / 1e3:.0f} kB, rows {found}")
+            if len(records) == number:
+                cells[method, budget, seed] = [
+                    [method, budget, seed, one.index, one.correct, one.generated_tokens, one.prm_calls] for one in records
+                ]
+    columns = np.array([row for cell in sorted(cells) for row in cells[cell]]).T
+    arrays = {name: column.astype(KINDS.get(name, np.uint32)) for name, column in zip(COLUMNS, columns, strict=True)}
+    np.savez_compressed(path, **arrays, names=np.array(list(METHODS)), lengths=np.array(LENGTHS))
+    print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+    for method, name in enumerate(METHODS):
+        print(f"{name:28s} budget and seed:", *(f"{budget}/{seed}" for one, budget, seed in sorted(cells) if one == method))
 
 
 def main():
@@ -97,7 +104,7 @@ def main():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not options.pack_only:
         run(options.folder, options.seeds, options.num_problems)
-    pack(options.folder, options.packed)
+    pack(options.folder, options.packed, options.num_problems)
 
 
 if __name__ == "__main__":
