@@ -28,7 +28,8 @@ class AnyOf:
     def decide(self, evidence: Evidence) -> Decision:
         """Return the decision of the first rule that stops, or else of the one that asks for fewest."""
         decisions = [rule.decide(evidence) for rule in self.rules]
-        return next((one for one in decisions if one.stop), min(decisions, key=lambda one: one.further))
+        stopping = next((one for one in decisions if one.stop), None)
+        return _with_numbers(stopping or min(decisions, key=lambda one: one.further), decisions)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,15 @@ class AllOf:
         decisions = [rule.decide(evidence) for rule in self.rules]
         if all(one.stop for one in decisions):
             return replace(decisions[0], reason="; ".join(one.reason for one in decisions))
-        return max(decisions, key=lambda one: one.further)
+        return _with_numbers(max(decisions, key=lambda one: one.further), decisions)
+
+
+def _with_numbers(chosen: Decision, decisions: Sequence[Decision]) -> Decision:
+    """Let a decision tell how far the target is, if it is a decision of another rule that knows it."""
+    known = next((one for one in decisions if one.required is not None), chosen)
+    if chosen.required is not None or known is chosen:
+        return chosen
+    return replace(chosen, required=known.required, required_interval=known.required_interval)
 
 
 def _check_rules(rules: Sequence[StoppingRule]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence
 from ppl_scaling.inference.optscale.plug_in import plug_in_completions
@@ -58,7 +59,7 @@ class PlugInRule:
 
     def decide(self, evidence: Evidence) -> Decision:
         """Decide by the number that the fit asks for in all."""
-        seen = {"num_seen": evidence.num_seen, "best": evidence.best}
+        seen: dict[str, Any] = {"num_seen": evidence.num_seen, "best": evidence.best}
         total = evidence.num_seen + evidence.allowed
         peek = self.peek or (2 if self.sequential else math.ceil(5 * total / 16))
         if evidence.num_seen < peek or not evidence.answered_scores:
@@ -69,7 +70,7 @@ class PlugInRule:
         says = f"the fit to {basis.num_seen} completions asks for {number:g} in all"
         planned = total if number > total else max(int(number), peek)
         says += f", cut to the {total} that are allowed" if number > total else ""
-        numbers = {**seen, "required": max(number - evidence.num_seen, 0.0)}
+        numbers: dict[str, Any] = {**seen, "required": max(number - evidence.num_seen, 0.0)}
         if evidence.num_seen >= planned:
             because = "beyond_limit" if number > total else "plan_spent"
             return Decision(True, 0, because, f"{says}, and they are drawn", **numbers)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class GuaranteeRule:
 
     def decide(self, evidence: Evidence) -> Decision:
         """Decide by the posterior of the score."""
-        seen = {"num_seen": evidence.num_seen, "best": evidence.best}
+        seen: dict[str, Any] = {"num_seen": evidence.num_seen, "best": evidence.best}
         target = f"the target {self.target_score:g}"
         if evidence.best is not None and evidence.best >= self.target_score:
             reason = f"the best score {evidence.best:.3f} has reached {target}"
@@ -85,19 +86,24 @@ class GuaranteeRule:
         needed = required_completions(basis.posterior, self.target_score, self.confidence)
         number = float(needed.number)
         chance = needed.probability_after(basis.allowed)
-        low, high = needed.quantiles(_INTERVAL).tolist()
-        numbers = {**seen, "required": max(number - spent, 0), "required_interval": (low, high), "probability": chance}
+        low, high = (max(end - spent, 0.0) for end in needed.quantiles(_INTERVAL).tolist())
+        numbers: dict[str, Any] = {
+            **seen,
+            "required": max(number - spent, 0),
+            "required_interval": (low, high),
+            "probability": chance,
+        }
         if math.isinf(number):
             because, says = "unreachable", f"no number of completions reaches {target} with probability {self.confidence:g}"
         else:
             because = "beyond_limit" if number > basis.allowed else "more_needed"
-            says = f"{number:.0f} more reach {target} with probability {self.confidence:g}"
+            says = f"{readable(number)} more reach {target} with probability {self.confidence:g}"
         left = f"; {basis.allowed} are allowed, and reach it with probability {chance:.3g}"
-        says += left if number > basis.allowed else ""
-        if number > basis.allowed and chance < self.least:
+        says += left if number > basis.allowed > 0 else ""
+        if number > basis.allowed > 0 and chance < self.least:
             return Decision(True, 0, because, f"{says}, below {self.least:g}", **numbers)
         if self.peek is not None and spent >= number:
-            says = f"the {number:.0f} completions planned after {self.peek} are spent, and {target} is missed"
+            says = f"the {readable(number)} completions planned after {self.peek} are spent, and {target} is missed"
             return Decision(True, 0, "plan_spent", says, **numbers)
         planned = basis.allowed if math.isinf(number) else int(number)
         return Decision(False, max(planned - spent, 1), "more_needed", says, **numbers)
@@ -137,7 +143,7 @@ class PriceRule:
 
     def decide(self, evidence: Evidence) -> Decision:
         """Decide by the expected gain of the best number of further completions, if all that are allowed may be drawn."""
-        seen = {"num_seen": evidence.num_seen, "best": evidence.best}
+        seen: dict[str, Any] = {"num_seen": evidence.num_seen, "best": evidence.best}
         if evidence.best is None:
             return Decision(False, 1, "worthwhile", "there is no answer yet to compare with", **seen)
         price = self.price
@@ -190,7 +196,7 @@ class AnswerRule:
             raise ValueError("expected evidence with answers for a rule that counts them, got none")
         votes = evidence.votes
         probability = self.probability(votes)
-        seen = {"num_seen": evidence.num_seen, "best": evidence.best, "probability": probability}
+        seen: dict[str, Any] = {"num_seen": evidence.num_seen, "best": evidence.best, "probability": probability}
         leader = f"the leading answer has {votes[0] if votes else 0} of {sum(votes)} votes"
         says = f"{leader} and is the most probable one with probability {probability:.3f}"
         if probability >= self.confidence:
@@ -205,6 +211,11 @@ class AnswerRule:
         if not votes:
             return 0.0
         return beta_confidence(votes) if self.counts == "top two" else dirichlet_confidence([*votes, 0])
+
+
+def readable(number: float) -> str:
+    """Write a number of completions, which may be astronomical."""
+    return f"{number:.0f}" if number < 1e9 else f"{number:.2g}"
 
 
 def check_share(name: str, value: float, *, positive: bool = False) -> None:

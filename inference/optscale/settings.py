@@ -131,7 +131,7 @@ class ScoreLaws:
         return {"score_model": repr(self.score_model), "prior_function": named}
 
 
-def _with_prior(score_model: ScoreModel, prior: Prior) -> ScoreModel:
+def _with_prior(score_model: Any, prior: Prior) -> ScoreModel:
     changed = copy.copy(score_model)
     ScoreModel.__init__(changed, prior)
     return changed

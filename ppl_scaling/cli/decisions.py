@@ -30,14 +30,15 @@ def decision_rows(result: Result) -> list[tuple[str, str]]:
 def _outlook(decision: Decision) -> str:
     if decision.required_interval is not None:
         low, high = (_number(end) for end in decision.required_interval)
-        return f"N* {_number(decision.required)} more ({low} to {high} with probability 0.9)"
+        known = "" if decision.required is None else f"N* {_number(decision.required)} more "
+        return f"{known}({low} to {high} with probability 0.9)"
     if decision.stop:
         return decision.because.replace("_", " ")
     return f"{decision.because.replace('_', ' ')}, {decision.further} more"
 
 
 def _number(value: float) -> str:
-    return "infinitely many" if math.isinf(value) else f"{value:,.0f}"
+    return "infinitely many" if math.isinf(value) else f"{value:,.0f}" if value < 1e9 else f"{value:.2g}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -191,9 +191,9 @@ def test_the_plug_in_rule_peeks_as_the_paper_does(most, peek):
 
 
 def test_the_sequential_plug_in_rule_stops_when_it_has_what_it_asks_for():
-    pool = evidence(np.random.default_rng(3).beta(4, 3, 20), law=TruncatedNormalScores())
+    pool = evidence(np.random.default_rng(3).beta(4, 3, 9), law=TruncatedNormalScores())
     for method in ("optscale_0", "optscale_t"):
-        rule = PlugInRule(method, 0.8, 0.8, sequential=True)
+        rule = PlugInRule(method, 0.7, 0.8, sequential=True)
         decisions = replay(rule, pool, round_size=1)
         last = decisions[-1].num_seen
         asked = [rule.number(pool.first(size)) for size in range(2, last + 1)]
@@ -301,3 +301,19 @@ def test_rules_by_name():
     assert stopping_rule(None, target_score=0.8, price=0.1) == AnyOf((GuaranteeRule(0.8, 0.9), PriceRule(0.1)))
     assert stopping_rule("guarantee and answer", confidence=0.8) == AllOf((GuaranteeRule(0.95, 0.8), AnswerRule(0.8)))
     assert stopping_rule("sequential_optscale_t", peek=4) == PlugInRule("optscale_t", 0.95, 0.9, 4, sequential=True)
+
+
+def test_a_combination_tells_how_far_the_target_is():
+    """Where the price decides, the decision still holds what the guarantee knows."""
+    guarantee, price = GuaranteeRule(0.95, 0.9, give_up_below=0.0), PriceRule(1e-7)
+    seen = evidence()
+    both, alone = AnyOf((guarantee, price)).decide(seen), guarantee.decide(seen)
+    assert both.because == "worthwhile" and both.further < alone.further
+    assert (both.required, both.required_interval) == (alone.required, alone.required_interval)
+
+
+def test_nothing_is_given_up_where_nothing_is_left():
+    decision = ask(GuaranteeRule(0.97, 0.9), evidence(allowed=0))
+    assert decision.because == "max_completions" and "0 are allowed" not in decision.reason
+    far = GuaranteeRule(0.99, 0.9).decide(evidence(law="dirichlet"))
+    assert far.because == "beyond_limit" and len(far.reason) < 150 and "e+" in far.reason
