@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/optscale_calibration.py --only right --models truncated-normal
 
 *Simulation-based calibration*: parameters are drawn from the prior, scores from the model, and the posterior of each
-quantity is asked for the probability below its true value. That is uniform if and only if the posterior is right on average; a
+quantity is asked for the probability below its true value. That is uniform if the posterior is right on average; a
 chi-square test says whether it looks so, with Bonferroni's correction for all the tests of the table.
 
 *The promise*: problems are drawn, n scores of each are seen, all below a target, and each rule says how many more it takes
