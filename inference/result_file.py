@@ -10,8 +10,10 @@ the key ``$``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -129,6 +131,8 @@ def _encode(value: Any, where: str) -> Any:
             if one.init
         }
         return {_KIND: "dataclass", "type": _name(type(value)), "fields": fields}
+    if hasattr(value, "saved_arguments"):
+        return {_KIND: "made", "type": _name(type(value)), "fields": _encode(value.saved_arguments(), where)}
     if isinstance(value, PPLScalingError):
         return {
             _KIND: "error",
@@ -175,6 +179,8 @@ def _decode(value: Any) -> Any:
     if kind == "dataclass":
         made = _class(value["type"])
         return made(**{name: _decode(one) for name, one in value["fields"].items()})
+    if kind == "made":
+        return _class(value["type"])(**_decode(value["fields"]))
     if kind == "error":
         error = _class(value["type"])
         again = error.__new__(error)
@@ -189,13 +195,19 @@ def _name(kind: type) -> str:
 
 
 def _class(name: str) -> Any:
-    """Find a dataclass or an error by its module, which must be loaded, and its name."""
+    """Find a dataclass, an error or a class with ``saved_arguments`` by its module and name; only our own is imported."""
     module, _, qualified = name.partition(":")
     found: Any = sys.modules.get(module)
+    if found is None and module.startswith("ppl_scaling."):
+        with contextlib.suppress(ModuleNotFoundError):
+            found = importlib.import_module(module)
     if found is None:
         raise LookupError(f"{qualified} is of the module {module}, which is not loaded; import it first")
     for part in qualified.split("."):
         found = getattr(found, part)
-    if isinstance(found, type) and (dataclasses.is_dataclass(found) or issubclass(found, PPLScalingError)):
+    fits = isinstance(found, type) and (
+        dataclasses.is_dataclass(found) or issubclass(found, PPLScalingError) or hasattr(found, "saved_arguments")
+    )
+    if fits:
         return found
-    raise LookupError(f"{name} is neither a dataclass nor an error of the library")
+    raise LookupError(f"{name} is neither a dataclass nor an error nor another part of a result")

@@ -64,6 +64,10 @@ class ScoreModel(ABC):
             )
         self.prior = prior
 
+    def saved_arguments(self) -> dict[str, Any]:
+        """Give what makes the same model again, for a saved result."""
+        return {"prior": self.prior}
+
     def __repr__(self) -> str:
         given = "" if self.prior == self.default_prior else repr(self.prior)
         return f"{type(self).__name__}({given})"

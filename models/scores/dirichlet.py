@@ -141,6 +141,12 @@ class DirichletScores:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(concentration={self.concentration}, bins={len(self.edges) - 1})"
 
+    def saved_arguments(self) -> dict[str, Any]:
+        """Give what makes the same model again, for a saved result; a base law has to be written down by whoever made it."""
+        if not isinstance(getattr(self.base, "dist", None), type(stats.uniform)):
+            raise TypeError("expected a DirichletScores with the uniform base law, so that it can be saved")
+        return {"concentration": self.concentration, "bins": self.edges}
+
     def cdf_posterior(self, score: ArrayLike, scores: ArrayLike | Tensor) -> tuple[NDArray, NDArray]:
         """Parameters of the Beta law of ``F(score) = P(s < score)`` given ``scores``; exact.
 

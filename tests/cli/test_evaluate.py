@@ -184,7 +184,7 @@ def test_curve(cli, finite_models, problems, tmp_path):
     assert (folder / "curve.csv").read_bytes() == csv_before
     assert cli(*command, "--budgets", 1, 2, 4, "--reference", "greedy").returncode == 0
     ran = cli(*command, "--budgets", 1, 4, "--beta", 2)
-    assert ran.returncode == 2 and "beta was 1.0, is 2.0" in ran.stderr
+    assert ran.returncode == 2 and "beta was None, is 2.0" in ran.stderr
 
 
 def test_curve_with_completions_of_its_own_for_each_method(cli, finite_models, problems, tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ppl_scaling.errors import AllWeightsZeroError, PPLScalingError
 from ppl_scaling.inference import (
@@ -20,7 +21,9 @@ from ppl_scaling.inference import (
     Result,
     load_result,
 )
-from ppl_scaling.inference.result_file import save_result
+from ppl_scaling.inference.optscale import Evidence, OptScale
+from ppl_scaling.inference.result_file import _decode, _encode, save_result
+from ppl_scaling.models.scores import BetaScores, DirichletScores, LogitNormalScores, Prior
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
 
@@ -45,6 +48,8 @@ def made_up(hint, place=0):
     if origin is tuple:
         parts = [arguments[0]] * 9 if arguments[-1] is Ellipsis else arguments
         return tuple(made_up(part, number) for number, part in enumerate(parts))
+    if hint is Evidence:  # checks what it is given
+        return Evidence((1 / 3, None, 1.0), 2**70, BetaScores(), answers=(0, None, 1), tokens=(1, 2, 3))
     if origin is list:
         return [made_up(arguments[0], number) for number in range(3)]
     if origin is np.ndarray:
@@ -66,6 +71,8 @@ def made_up(hint, place=0):
 
 def assert_same(first, second, where="result"):
     assert type(first) is type(second), where
+    if hasattr(first, "saved_arguments"):
+        return assert_same(first.saved_arguments(), second.saved_arguments(), where)
     if dataclasses.is_dataclass(first):
         for one in dataclasses.fields(first):
             assert_same(getattr(first, one.name), getattr(second, one.name), f"{where}.{one.name}")
@@ -200,3 +207,22 @@ def test_what_cannot_be_saved_is_named_and_leaves_no_file(tmp_path):
     with pytest.raises(TypeError, match="expected a Result to save, got dict"):
         save_result({}, tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "law", [BetaScores(), LogitNormalScores(Prior({"location": 1, "log_scale": 0}, {"location": 2, "log_scale": 1}))]
+)
+def test_laws_of_scores_are_made_again(law, tmp_path):
+    result = OptScale(
+        early_ends(LIKELIHOODS["bernoulli"]), target_score=0.9, confidence=0.5, max_completions=4, score_model=law
+    ).run("?", seed=0)
+    again = load_result(result.save(tmp_path / "result.json") or tmp_path / "result.json")
+    assert repr(again.evidence.score_model) == repr(law)
+    np.testing.assert_equal(again.best_score, result.best_score)
+
+
+def test_a_dirichlet_process_is_made_again():
+    law = _decode(json.loads(json.dumps(_encode(DirichletScores(2.5, bins=[0, 0.5, 1]), "law"))))
+    assert law.concentration == 2.5 and law.edges.tolist() == [0, 0.5, 1]
+    with pytest.raises(TypeError, match="uniform base law"):
+        _encode(DirichletScores(1.0, stats.beta(2, 1)), "law")
