@@ -23,11 +23,15 @@ def diagnose(
         ),
     ],
     reasons: Annotated[bool, typer.Option("--reasons", help="Say why the thresholds are where they are.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with all of it, pictures and texts, to this file.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Write the pictures as PNG and SVG into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Check whether a result can be believed, and say what to do if not.
 
     Example: ppl-scaling solve "..." --seed 1 --save one.json, then: ppl-scaling diagnose one.json
+
+    Page with pictures: ppl-scaling diagnose one.json --html report.html --figures pictures
 
     Replicates: ppl-scaling diagnose one.json two.json three.json
 
@@ -35,6 +39,10 @@ def diagnose(
     """
     found = read_saved(results)
     report = examine(found)
+    if html is not None or figures is not None:
+        from ppl_scaling.cli.report_files import write_files
+
+        write_files(found, report, html, figures)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), allow_nan=False))
     else:

@@ -45,7 +45,8 @@ def genealogy_page_data(result: ParticleFilterResult) -> dict[str, Any]:
     kinds = np.where(layout.favoured, 2, np.where(layout.descendants > 0, 1, 0))
     texts: dict[str, int] = {}
     numbers: dict[tuple[int, int], int] = {}
-    nodes, facts = [], []
+    nodes: list[dict[str, Any]] = []
+    facts: list[list[Any]] = []
     for t in range(layout.num_steps):
         for particle in layout.order[t]:
             if not layout.active[t, particle]:

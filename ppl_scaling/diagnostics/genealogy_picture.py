@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -138,7 +139,12 @@ def _label_answers(axes: Axes, layout: GenealogyLayout, spacing: float) -> None:
             annotation_clip=False,
             parse_math=False,
         )
-        bracket = {"color": "#888888", "linewidth": 1, "transform": axes.get_yaxis_transform(), "clip_on": False}
+        bracket: dict[str, Any] = {
+            "color": "#888888",
+            "linewidth": 1,
+            "transform": axes.get_yaxis_transform(),
+            "clip_on": False,
+        }
         axes.plot([1, 1], [first - 0.35, last - 0.65], **bracket)
 
 

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,10 @@ def write_report(
 
 def render_report(result: Result | Sequence[Result], *, health: HealthReport | None = None) -> str:
     """Return the page as text; see :func:`write_report`."""
-    results = [result] if isinstance(result, Result) else list(result)
-    found = health if health is not None else diagnose(result)
-    if not results or not all(isinstance(one, Result) for one in results):
+    results: list[Any] = list(result) if isinstance(result, Sequence) else [result]
+    if not all(isinstance(one, Result) for one in results):
         raise TypeError("expected a Result or a sequence of results to report on, got something else")
+    found = diagnose(results) if health is None else health
     style, script = _part("report.css"), _part("report.js")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_clean
@@ -140,7 +140,7 @@ def _trajectories(trajectories: Sequence[Trajectory]) -> list[dict[str, Any]]:
     found: dict[str, list[Trajectory]] = {}
     for one in trajectories:
         found.setdefault(one.text, []).append(one)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for same in found.values():
         one = same[0]
         # Steps of white space alone are left out of the steps, but have scores: then it is not known which are whose.
@@ -183,9 +183,9 @@ def _source(figure: Figure) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(drawn.getvalue()).decode('ascii')}"
 
 
-def for_script(data: Mapping[str, Any]) -> Markup:
+def for_script(data: Any) -> Markup:
     """Write data as JSON that can stand in a ``script`` element: it holds no ``<``, and no character beyond ASCII."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_clean(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for one in "<>&'":
         text = text.replace(one, f"\\u{ord(one):04x}")
     return Markup(text)
@@ -201,7 +201,11 @@ def _hash(text: str) -> str:
 
 def _clean(value: Any) -> Any:
     """Replace what HTML cannot hold; the template engine calls this for every value before it escapes it."""
-    return _NOT_TEXT.sub("\ufffd", value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if isinstance(value, str):
+        return value if isinstance(value, Markup) else _NOT_TEXT.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_clean(name): _clean(one) for name, one in value.items()}
+    return [_clean(one) for one in value] if isinstance(value, list) else value
 
 
 def _short(value: float) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from ppl_scaling.diagnostics.style import AMBER, BLACK, BLUE, DARK, GREEN, RED, new_figure, tidy
@@ -80,7 +81,9 @@ def _draw_law(axes: Axes, posterior: ScorePosterior) -> None:
     if len(seen):
         weights = np.full(len(seen), 1 / len(seen))
         label = f"{len(seen)} score{'s' if len(seen) > 1 else ''} seen"
-        axes.hist(seen, bins=edges, weights=weights, color="#BFD7EA", edgecolor="#6F93AD", linewidth=0.5, label=label)
+        axes.hist(
+            seen, bins=edges.tolist(), weights=weights, color="#BFD7EA", edgecolor="#6F93AD", linewidth=0.5, label=label
+        )
     axes.stairs(np.diff(below), edges, color=BLACK, linewidth=1.6, label="predicted")
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
@@ -147,7 +150,7 @@ def _mark(axes: Axes, needed: RequiredCompletions) -> None:
         )
         name += "" if needed.number <= _MOST else ", beyond the picture"
     inside = needed.reachable and 1 <= needed.number <= _MOST
-    style = {"color": DARK, "linewidth": 1, "linestyle": (0, (3, 1, 1, 1))}
+    style: dict[str, Any] = {"color": DARK, "linewidth": 1, "linestyle": (0, (3, 1, 1, 1))}
     if inside:
         axes.axvline(needed.number, label=name, **style)
     else:
@@ -158,7 +161,11 @@ def _completions(axes: Axes, numbers: NDArray[np.float64]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xlim(1, max(float(numbers[-1]), 2.0))
     axes.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_power_of_two))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("further completions")
+
+
+def _power_of_two(number: float, _: int) -> str:
+    return f"{number:g}" if number < 10_000 else f"$2^{{{math.log2(number):.0f}}}$"

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 LEVELS = 4, 8, 16, 32
-console = Console(width=140)
+console = Console(width=200)
 
 
 def compare(found, num_tuning, num_draws=500, seed=0):
@@ -41,8 +41,51 @@ def compare(found, num_tuning, num_draws=500, seed=0):
         top = hulls[j][-1]
         table.add_row(family.name, *cells, f"{values[top]:.3f} @ {spent[top]:.1f}")
     console.print(table)
+    chosen_on_tuning(found, hulls, tuning, costs)
     operating_points(found, tuning, samples)
     return [(family.name, *(one[hull] for one in family.means(test))) for family, hull in zip(found, hulls, strict=True)]
+
+
+def chosen_on_tuning(found, hulls, tuning, costs):
+    """Print, for each group of families, the one that is cheapest on the tuning problems, and what it costs on the others.
+
+    The ratio to the best plug-in above is to the best in hindsight, which no user has.
+    """
+    groups = {
+        "best-of-N": ("best-of-N",),
+        "plug-in": ("plug-in",),
+        "ours by guarantee": ("ours, guarantee", "ours, planned"),
+        "ours by price": ("ours, price, ",),
+        "ours by scores and answers": ("ours, price, unseen", "ours, score x votes"),
+    }
+    accuracy, _ = found[0].means(tuning)
+    known = [
+        [cost_of(accuracy[level - 1], *(one[hulls[j]] for one in f.means(tuning))) for level in LEVELS]
+        for j, f in enumerate(found)
+    ]
+    known = np.array(known)
+    table = Table(
+        title="each group's cheapest family on the tuning problems: completions on the test problems; ratio to the plug-in"
+    )
+    for column in ("group", "N", "family", "completions", "ratio [95 %]"):
+        table.add_column(column)
+    picked = {}
+    for group, beginnings in groups.items():
+        members = [j for j, one in enumerate(found) if one.name.startswith(beginnings)]
+        if group == "ours by price":
+            members = [j for j in members if "unseen" not in found[j].name]
+        picked[group] = [members[int(known[members, k].argmin())] for k in range(len(LEVELS))]
+    for group, members in picked.items():
+        for k, level in enumerate(LEVELS):
+            with np.errstate(invalid="ignore"):
+                ratio = np.minimum(costs[:, members[k], k] / costs[:, picked["plug-in"][k], k], 99.0)
+            comparable = ratio[1:][~np.isnan(ratio[1:])]
+            low, high = np.quantile(comparable, [0.025, 0.975]) if len(comparable) else (np.nan, np.nan)
+            cost = costs[0, members[k], k]
+            table.add_row(
+                group, str(level), found[members[k]].name, f"{cost:.1f}", f"{ratio[0]:.2f} [{low:.2f}, {high:.2f}]"
+            )
+    console.print(table)
 
 
 def operating_points(found, tuning, samples):

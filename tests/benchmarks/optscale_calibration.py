@@ -54,7 +54,7 @@ FAMILIES = (
     ScoreAndCorrectness,
     DirichletScores,
 )
-console = Console(width=140)
+console = Console(width=200)
 
 
 class Laws:

@@ -140,7 +140,7 @@ def test_the_law_of_scores_and_what_it_asks_for():
     assert sum(patch.get_height() for patch in law.patches[:20]) == pytest.approx(1)
     np.testing.assert_allclose(law.patches[20].get_data().values.sum(), 1)
     assert len(drawn(plot_score_law(posterior))) == 2
-    for scores, target, says in (([0.99], 0.5, "N* = 0: the target is reached"), ([], 1.0, "N* = ")):
+    for scores, target, says in (([0.99], 0.5, "N* = 0: the target is reached"), ([], 1.0, "N*")):
         figure = plot_score_law(infer_scores(BetaScores(), scores), target_score=target)
         assert any(text.get_text().startswith(says) for text in drawn(figure)[2].get_legend().get_texts())
     never = plot_score_law(posterior, target_score=0.95, confidence=1.0)
