@@ -38,10 +38,8 @@ from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.inference.particle_filter import ParticleFilter
-from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.results import ParticleFilterResult
 from ppl_scaling.inference.smc_filter import SMCFilter
-from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.log_weights import ess, normalize
 
 __all__ = ["TEMPERATURE_SCHEDULES", "EntropicFilter", "EntropicParticleFilter", "EntropicResult"]
@@ -147,7 +145,7 @@ class EntropicParticleFilter(ParticleFilter):
 
     Parameters
     ----------
-    model, proposal, num_particles, ess_threshold, resampling, choice, answer_format
+    model, proposal
         As in :class:`~ppl_scaling.inference.particle_filter.ParticleFilter`.
     schedule : {"ess", "entropy"}
         What the temperature follows.
@@ -156,6 +154,8 @@ class EntropicParticleFilter(ParticleFilter):
     corrected : bool, default True
         Whether particles carry what the softening took from their weights. False is the published method, which is
         **biased**: neither posterior nor evidence are the model's.
+    **settings
+        Of :class:`~ppl_scaling.inference.particle_filter.ParticleFilter`.
 
     Raises
     ------
@@ -170,14 +170,10 @@ class EntropicParticleFilter(ParticleFilter):
         model: Any,
         proposal: Any | None = None,
         *,
-        num_particles: int = 16,
-        ess_threshold: float | None = None,
         schedule: str = "ess",
         early_phase: float = 0.5,
         corrected: bool = True,
-        resampling: ResamplingScheme = systematic,
-        choice: str = "mode",
-        answer_format: AnswerFormat | None = None,
+        **settings: Any,
     ) -> None:
         if schedule not in TEMPERATURE_SCHEDULES:
             raise ValueError(f"expected a schedule among {', '.join(TEMPERATURE_SCHEDULES)}, got {schedule!r}")
@@ -186,15 +182,7 @@ class EntropicParticleFilter(ParticleFilter):
         self.schedule = schedule
         self.early_phase = early_phase
         self.corrected = corrected
-        super().__init__(
-            model,
-            proposal,
-            num_particles=num_particles,
-            ess_threshold=ess_threshold,
-            resampling=resampling,
-            choice=choice,
-            answer_format=answer_format,
-        )
+        super().__init__(model, proposal, **settings)
 
     @property
     def configuration(self) -> dict[str, Any]:

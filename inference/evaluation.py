@@ -253,6 +253,7 @@ def _record(
         generated_tokens=0 if result is None else result.generated_tokens,
         lm_tokens_forwarded=0 if result is None else result.lm_tokens_forwarded,
         prm_tokens_forwarded=0 if result is None else result.prm_tokens_forwarded,
+        draft_tokens_forwarded=0 if result is None else result.draft_tokens_forwarded,
         prm_calls=0 if result is None else result.prm_calls,
         batch_seed=batch_seed,
         seconds=seconds,

@@ -42,7 +42,7 @@ class EvaluationRecord:
     no_answer_probability : float or None
     log_evidence : float or None
     num_trajectories, num_finished, num_truncated : int
-    generated_tokens, lm_tokens_forwarded, prm_tokens_forwarded, prm_calls : int
+    generated_tokens, lm_tokens_forwarded, prm_tokens_forwarded, draft_tokens_forwarded, prm_calls : int
     batch_seed : int
         The seed of the batch that it ran in.
     seconds : float
@@ -72,6 +72,7 @@ class EvaluationRecord:
     batch_seed: int
     seconds: float
     trajectories: list[dict[str, Any]] | None = None
+    draft_tokens_forwarded: int = 0
 
     def to_json(self) -> str:
         """Return the line, without the line feed."""

@@ -48,7 +48,7 @@ class EvaluationSummary:
         Records with an error; without an answer, failed ones not counted; whose grading was given up.
     num_trajectories, num_truncated : int
         What was written in all, and how much of it was cut by a limit.
-    generated_tokens, lm_tokens_forwarded, prm_tokens_forwarded, prm_calls : int
+    generated_tokens, lm_tokens_forwarded, prm_tokens_forwarded, draft_tokens_forwarded, prm_calls : int
     seconds : float
         Of running the method.
     peak_memory_bytes : int or None
@@ -69,6 +69,7 @@ class EvaluationSummary:
     generated_tokens: int
     lm_tokens_forwarded: int
     prm_tokens_forwarded: int
+    draft_tokens_forwarded: int
     prm_calls: int
     seconds: float
     peak_memory_bytes: int | None
@@ -135,6 +136,7 @@ def summarize(records: Sequence[EvaluationRecord], *, peak_memory_bytes: int | N
         generated_tokens=sum(one.generated_tokens for one in records),
         lm_tokens_forwarded=sum(one.lm_tokens_forwarded for one in records),
         prm_tokens_forwarded=sum(one.prm_tokens_forwarded for one in records),
+        draft_tokens_forwarded=sum(one.draft_tokens_forwarded for one in records),
         prm_calls=sum(one.prm_calls for one in records),
         seconds=sum(one.seconds for one in records),
         peak_memory_bytes=peak_memory_bytes,

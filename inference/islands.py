@@ -236,6 +236,7 @@ class Islands(Method):
             generated_tokens=sum(one.generated_tokens for one in spent),
             lm_tokens_forwarded=sum(one.lm_tokens_forwarded for one in spent),
             prm_tokens_forwarded=sum(one.prm_tokens_forwarded for one in spent),
+            draft_tokens_forwarded=sum(one.draft_tokens_forwarded for one in spent),
             prm_calls=sum(one.prm_calls for one in spent),
             seconds=0.0,
             seed=seed,

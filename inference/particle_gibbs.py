@@ -213,6 +213,7 @@ class ParticleGibbs(Method):
             "generated_tokens": sum(one.generated_tokens for one in costs),
             "lm_tokens_forwarded": sum(one.lm_tokens_forwarded for one in costs),
             "prm_tokens_forwarded": sum(one.prm_tokens_forwarded for one in costs),
+            "draft_tokens_forwarded": sum(one.draft_tokens_forwarded for one in costs),
             "prm_calls": sum(one.prm_calls for one in costs),
             "seconds": 0.0,
             "seed": seed,

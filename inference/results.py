@@ -84,6 +84,8 @@ class Result:
         Tokens drawn, those of trajectories that were dropped on the way included.
     lm_tokens_forwarded, prm_tokens_forwarded : int
         Tokens that passed through each model.
+    draft_tokens_forwarded : int
+        Tokens that passed through the language model of a draft proposal.
     prm_calls : int
         Steps that the reward model scored.
     seconds : float
@@ -106,6 +108,7 @@ class Result:
     seconds: float
     seed: int
     configuration: Mapping[str, Any]
+    draft_tokens_forwarded: int = field(default=0, kw_only=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(answer={self.answer!r}, {self._summary()})"
@@ -156,6 +159,7 @@ class Result:
             "generated_tokens": self.generated_tokens,
             "lm_tokens_forwarded": self.lm_tokens_forwarded,
             "prm_tokens_forwarded": self.prm_tokens_forwarded,
+            "draft_tokens_forwarded": self.draft_tokens_forwarded,
             "prm_calls": self.prm_calls,
             "seconds": self.seconds,
             "seed": self.seed,
@@ -238,8 +242,6 @@ class ParticleFilterResult(Result):
     latents : mapping of str to array, each of shape (N, ...)
         Latent sites other than token blocks, along each particle's own history.
     num_particles, num_steps : int
-    draft_tokens_forwarded : int
-        Tokens that passed through the language model of a draft proposal.
     log_weights_by_step : float array, shape (T, N)
         After each step, since the last resampling, before any other.
     log_evidence_by_step : float array, shape (T,)
@@ -261,7 +263,6 @@ class ParticleFilterResult(Result):
     latents: Mapping[str, NDArray[Any]]
     num_particles: int
     num_steps: int
-    draft_tokens_forwarded: int = field(default=0, kw_only=True)
     log_weights_by_step: NDArray[np.float64] = field(kw_only=True)
     log_evidence_by_step: NDArray[np.float64] = field(kw_only=True)
     texts_by_step: tuple[tuple[str, ...], ...] = field(default=(), kw_only=True)
@@ -282,7 +283,6 @@ class ParticleFilterResult(Result):
             "resampled": self.resampled.tolist(),
             "num_particles": self.num_particles,
             "num_steps": self.num_steps,
-            "draft_tokens_forwarded": self.draft_tokens_forwarded,
         }
 
 

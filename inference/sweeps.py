@@ -33,7 +33,7 @@ class Sweep:
     draw : Reference
         One of them, drawn from the weights: where the chain goes on from.
     log_evidence : float
-    generated_tokens, lm_tokens_forwarded, prm_tokens_forwarded, prm_calls : int
+    generated_tokens, lm_tokens_forwarded, prm_tokens_forwarded, draft_tokens_forwarded, prm_calls : int
         As in a result. The reference's tokens are not drawn; what ancestor sampling reads is counted in the others.
     """
 
@@ -44,6 +44,7 @@ class Sweep:
     generated_tokens: int
     lm_tokens_forwarded: int
     prm_tokens_forwarded: int
+    draft_tokens_forwarded: int
     prm_calls: int
 
 
@@ -52,6 +53,8 @@ def read_sweeps(smc: SMCFilter, model: Any, answer_format: AnswerFormat) -> list
     sessions: ParticleSessions = smc.state.sessions["particles"]
     lm_tokens = sessions.language.tokens_forwarded.tolist()
     prm_tokens = [0] * smc.num_groups if sessions.reward is None else sessions.reward.tokens_forwarded.tolist()
+    draft: ParticleSessions | None = smc.state.sessions.get("draft")
+    draft_tokens = [0] * smc.num_groups if draft is None else draft.language.tokens_forwarded.tolist()
     outcomes: list[Sweep | PPLScalingError] = []
     for group in range(smc.num_groups):
         if group in smc.failures:
@@ -75,6 +78,7 @@ def read_sweeps(smc: SMCFilter, model: Any, answer_format: AnswerFormat) -> list
                 generated_tokens=view.generated_tokens - given,
                 lm_tokens_forwarded=lm_tokens[group],
                 prm_tokens_forwarded=prm_tokens[group],
+                draft_tokens_forwarded=draft_tokens[group],
                 prm_calls=0 if sessions.reward is None else view.num_blocks + num_rehearsed,
             )
         )

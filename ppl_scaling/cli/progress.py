@@ -109,7 +109,8 @@ def summary_table(label: str, summary: EvaluationSummary) -> Table:
     table.add_row(
         "tokens",
         f"{summary.generated_tokens} generated ({per_problem:.0f} a problem), {summary.lm_tokens_forwarded} through the LM, "
-        f"{summary.prm_tokens_forwarded} through the PRM",
+        f"{summary.prm_tokens_forwarded} through the PRM"
+        + (f", {summary.draft_tokens_forwarded} through the draft" if summary.draft_tokens_forwarded else ""),
     )
     table.add_row("PRM calls", str(summary.prm_calls))
     peak = "" if summary.peak_memory_bytes is None else f", {summary.peak_memory_bytes / 2**20:.0f} MiB at the peak"

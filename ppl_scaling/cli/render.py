@@ -111,7 +111,8 @@ def _health(result: Result) -> RenderableType:
     grid.add_row(
         "tokens",
         f"{result.generated_tokens} generated, {result.lm_tokens_forwarded} through the LM, "
-        f"{result.prm_tokens_forwarded} through the PRM",
+        f"{result.prm_tokens_forwarded} through the PRM"
+        + (f", {result.draft_tokens_forwarded} through the draft" if result.draft_tokens_forwarded else ""),
     )
     grid.add_row("time", f"{result.seconds:.2f} s, seed {result.seed}")
     if isinstance(result, ParticleFilterResult) and any(math.isnan(one.standard_error) for one in result.answers):

@@ -32,6 +32,7 @@ def record(index, correct, seed=0, **changes):
         "generated_tokens": 10,
         "lm_tokens_forwarded": 20,
         "prm_tokens_forwarded": 30,
+        "draft_tokens_forwarded": 2,
         "prm_calls": 5,
         "batch_seed": 1,
         "seconds": 0.5,
@@ -54,6 +55,7 @@ def test_totals():
     assert found.num_grading_timeouts == 1 and found.num_trajectories == 24 and found.num_truncated == 6
     assert (found.generated_tokens, found.lm_tokens_forwarded) == (60, 120)
     assert (found.prm_tokens_forwarded, found.prm_calls, found.seconds) == (180, 30, 3.0)
+    assert found.draft_tokens_forwarded == 12
     assert found.to_dict()["peak_memory_bytes"] == 7 and found.accuracy_low < 0.5 < found.accuracy_high
     assert accuracy_by_problem(records) == {0: 1.0, 1: 0.0, 2: 0.5}
     with pytest.raises(ValueError, match="at least one record"):

@@ -9,7 +9,16 @@ from transformers import LlamaForCausalLM
 from ppl_scaling.backends import TransformersLanguageModel
 from ppl_scaling.backends.finite import FiniteLanguageModel
 from ppl_scaling.backends.prompts import render_prompt
-from ppl_scaling.inference import AnnealedSMC, ParticleFilter, ResampleMoveFilter, enumerate_posterior, multinomial
+from ppl_scaling.inference import (
+    AnnealedSMC,
+    Islands,
+    ParallelTempering,
+    ParticleFilter,
+    ParticleGibbs,
+    ResampleMoveFilter,
+    enumerate_posterior,
+    multinomial,
+)
 from ppl_scaling.models import DraftProposal, LanguageModelStateSpace
 from tests.conftest import tiny_config
 from tests.inference.test_particle_filter_exact import assert_matches
@@ -74,6 +83,22 @@ def test_two_transformers(tiny_lm, tiny_prm, byte_tokenizer):
     # Both models read the prompt once, and each token that has a successor once.
     assert 4 < result.draft_tokens_forwarded <= result.generated_tokens + 4
     assert result.lm_tokens_forwarded == result.draft_tokens_forwarded
+
+
+@pytest.mark.parametrize("kind", [ParticleGibbs, AnnealedSMC, ResampleMoveFilter, ParallelTempering])
+def test_every_method_counts_the_drafts_tokens(kind, tiny_lm, tiny_prm, byte_tokenizer):
+    model = LanguageModelStateSpace(tiny_lm, tiny_prm, max_steps=3, max_step_tokens=4)
+    proposal = DraftProposal(model, other_lm(byte_tokenizer))
+    result = kind(model, proposal, num_particles=3).run("abc", seed=0)
+    assert 0 < result.draft_tokens_forwarded <= result.lm_tokens_forwarded
+    assert kind(model, num_particles=3).run("abc", seed=0).draft_tokens_forwarded == 0
+
+
+def test_replicates_add_up(tiny_lm, tiny_prm, byte_tokenizer):
+    model = LanguageModelStateSpace(tiny_lm, tiny_prm, max_steps=3, max_step_tokens=4)
+    one = ParticleFilter(model, DraftProposal(model, other_lm(byte_tokenizer)), num_particles=3)
+    pooled = Islands(one, num_replicates=2).run("abc", seed=0)
+    assert pooled.draft_tokens_forwarded == sum(result.draft_tokens_forwarded for result in pooled.replicates) > 0
 
 
 def test_weights_are_the_difference_of_log_probabilities(tiny_lm, byte_tokenizer):
