@@ -27,6 +27,10 @@ from ppl_scaling.backends import (
 )
 from ppl_scaling.backends.stopping import Vocabulary
 from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter
+from ppl_scaling.inference.archipelago import IslandFilter
+from ppl_scaling.inference.auxiliary import AuxiliaryFilter
+from ppl_scaling.inference.conditional_smc import ConditionalSMCFilter, Reference
+from ppl_scaling.inference.entropic import TEMPERATURE_SCHEDULES, EntropicFilter
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
 from ppl_scaling.models import LanguageModelStateSpace, SamplingProposal
 from tests.backends.reward_models.families import FAMILIES
@@ -173,6 +177,47 @@ def test_a_language_model_with_cache_scores_and_resampling(cuda, byte_tokenizer,
     assert smc.state["score_logit"].device == cuda
     session = smc.state.sessions["particles"]
     assert session.language.tokens_forwarded.device == session.reward.tokens_forwarded.device == cuda
+
+
+def language_program(device, tokenizer):
+    language = moved(LlamaForCausalLM(tiny_config()), device)
+    reward = moved(LlamaForTokenClassification(tiny_config(num_labels=2)), device)
+    return LanguageModelStateSpace(
+        TransformersLanguageModel(language, tokenizer), TokenClassificationRewardModel(reward, tokenizer), max_step_tokens=5
+    )
+
+
+def conditional(ancestor_sampling):
+    def make(model):
+        references = [Reference([[65, 65, 65]] * 3), Reference([[65, 65, 65]] * 3)]
+        return ConditionalSMCFilter(model, references, None, 6, ancestor_sampling=ancestor_sampling, powers=[0.5, 1.0])
+
+    return make
+
+
+def entropic(model):
+    schedule = TEMPERATURE_SCHEDULES["ess"]
+    settings = {"max_steps": 40, "schedule": schedule, "early_phase": 0.5, "corrected": True}
+    return EntropicFilter(model, None, 6, num_groups=2, **settings)
+
+
+FILTERS = {
+    "entropic": entropic,
+    "auxiliary": lambda model: AuxiliaryFilter(model, None, 6, num_groups=2, num_lookahead=1, defensive_share=0.1),
+    "islands with exchange": lambda model: IslandFilter(model, None, 6, num_groups=2, num_islands=3, exchange_threshold=0.5),
+    "conditional": conditional(ancestor_sampling=False),
+    "conditional with ancestor sampling": conditional(ancestor_sampling=True),
+}
+
+
+@pytest.mark.parametrize("make", FILTERS.values(), ids=FILTERS)
+def test_the_filters_of_other_methods(cuda, byte_tokenizer, make):
+    smc = make(language_program(cuda, byte_tokenizer))
+    smc.init(["abc", "defgh"])
+    for t in range(1, 4):
+        smc.step(t)
+    assert smc.log_weights.device == smc.log_evidence.device == smc.history[-1].ancestors.device == cuda
+    assert smc.log_weights.dtype == torch.float64 and smc.log_weights.shape == (2, 6)
 
 
 @pytest.mark.parametrize("incremental", [True, False], ids=["incremental", "re-encoding"])
