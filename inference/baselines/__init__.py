@@ -1,6 +1,6 @@
 """Baselines under the same interface, on the same sessions and with the same accounting as the particle methods."""
 
-from ppl_scaling.inference.baselines.adaptive import AdaptiveResult, AdaptiveSelfConsistency, EarlyStoppingSelfConsistency
+from ppl_scaling.inference.baselines.adaptive import AdaptiveSelfConsistency, EarlyStoppingSelfConsistency
 from ppl_scaling.inference.baselines.base import Baseline
 from ppl_scaling.inference.baselines.completions import CompletionsResult, TokenCost
 from ppl_scaling.inference.baselines.difficulty import DifficultyAdaptiveSelfConsistency
@@ -13,6 +13,7 @@ from ppl_scaling.inference.baselines.independent import (
     WeightedBestOfN,
     nested_budgets,
 )
+from ppl_scaling.inference.baselines.rounds import AdaptiveResult
 from ppl_scaling.inference.baselines.search import DVTS, BeamSearch
 from ppl_scaling.inference.baselines.stopping import STOPPING_RULES, beta_confidence, dirichlet_confidence
 

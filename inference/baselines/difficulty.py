@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.inference.baselines.adaptive import AdaptiveSelfConsistency, Pool
+from ppl_scaling.inference.baselines.adaptive import AdaptiveSelfConsistency
 from ppl_scaling.inference.baselines.base import check_count
+from ppl_scaling.inference.baselines.rounds import Pool
 from ppl_scaling.inference.method import OnStep, name_of
 from ppl_scaling.inference.results import Result
 from ppl_scaling.interfaces import AnswerFormat

@@ -25,9 +25,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.inference.baselines.adaptive import AdaptiveResult, Pool, RoundSampling
 from ppl_scaling.inference.baselines.base import check_count
 from ppl_scaling.inference.baselines.completions import failure, fields, in_proportion, vote
+from ppl_scaling.inference.baselines.rounds import AdaptiveResult, Pool, RoundSampling
 from ppl_scaling.inference.method import OnStep
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask
 from ppl_scaling.inference.optscale.posterior import ScorePosterior
@@ -74,8 +74,12 @@ class OptScaleResult(AdaptiveResult):
         """What all the scores say of further completions; computed again from them."""
         return self.evidence.posterior
 
-    def _summary(self) -> str:
-        return f"num_completions={self.num_completions}, best_score={self.best_score:.3f}, {self.stopped_because}"
+    def _facts(self) -> dict[str, str]:
+        return {
+            **super()._facts(),
+            "best_score": f"{self.best_score:.3f}",
+            "stopped": f"{self.stopped_because}: {self.decisions[-1].reason}",
+        }
 
     def _details(self) -> dict[str, Any]:
         return {**super()._details(), "best_score": finite(self.best_score), **described(self.decisions)}

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from ppl_scaling.backends.kv_cache import MicroBatch, check_cached_forward, context_length
+from ppl_scaling.backends.cache_check import check_cached_forward
+from ppl_scaling.backends.kv_cache import MicroBatch, context_length
 from ppl_scaling.backends.language_session import TransformersSession
 from ppl_scaling.backends.loading import load_checkpoint
 from ppl_scaling.backends.prompts import check_prompts, render_prompt

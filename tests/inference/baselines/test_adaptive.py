@@ -20,7 +20,7 @@ from ppl_scaling.inference.baselines import (
     beta_confidence,
     dirichlet_confidence,
 )
-from ppl_scaling.inference.baselines.adaptive import Pool
+from ppl_scaling.inference.baselines.rounds import Pool
 from ppl_scaling.models import LanguageModelStateSpace
 from tests.inference.baselines import laws
 from tests.statistics import assert_mean
