@@ -1,4 +1,4 @@
-"""The posterior over answers: particles grouped by what their answer means.
+"""The posterior over answers: particles grouped by what their answer means; and the choice of one.
 
 A particle without an answer belongs to no group. In particular two such particles do not agree with each other: "no
 answer" is never an answer, and its probability is reported beside the answers.
@@ -9,14 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ppl_scaling.errors import NoAnswerError
 from ppl_scaling.inference.genealogy import Genealogy
 from ppl_scaling.interfaces import AnswerFormat
 
-__all__ = ["Answer", "answer_posterior", "group_answers"]
+if TYPE_CHECKING:
+    from ppl_scaling.inference.results import Trajectory
+
+__all__ = ["CHOICES", "Answer", "answer_posterior", "choose_answer", "group_answers"]
+
+CHOICES = ("mode", "best_score", "sample")
+"""Ways to settle on one answer; see ``ParticleFilterResult.choose``."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +96,26 @@ def answer_posterior(
         error = genealogy.standard_error(weights, members.astype(np.float64))
         posterior.append(Answer(spokesman, probability, error))
     return tuple(sorted(posterior, key=lambda entry: -entry.probability))
+
+
+def choose_answer(trajectories: Sequence[Trajectory], answers: Sequence[Answer], how: str, seed: int) -> str:
+    """Settle on one answer; see ``ParticleFilterResult.choose``."""
+    if how not in CHOICES:
+        raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {how!r}")
+    answering = [one for one in trajectories if one.answer is not None and one.weight > 0]
+    if not answering:
+        finished = sum(one.finished for one in trajectories)
+        truncated = sum(one.truncated for one in trajectories)
+        raise NoAnswerError(
+            f"none of {len(trajectories)} particles has an answer: {finished} finished, {truncated} truncated. "
+            "Raise max_steps or max_tokens, or check that the model ends its answers in the expected format."
+        )
+    if how == "mode":
+        return answers[0].answer
+    if how == "best_score":
+        best = max(answering, key=lambda one: (one.score, one.weight))
+    else:
+        weights = np.array([one.weight for one in answering])
+        best = answering[int(np.random.default_rng(seed).choice(len(answering), p=weights / weights.sum()))]
+    assert best.answer is not None
+    return best.answer

@@ -66,13 +66,13 @@ class ParticleGibbsResult(Result):
         later = self.log_evidences[max(self.burn_in, 1) :]
         return float(np.log(len(later)) - np.logaddexp.reduce(-later)) if len(later) else float("nan")
 
-    def _summary(self) -> str:
-        leading = self.answers[0] if self.answers else None
-        belief = f" with probability {leading.probability:.3f}" if leading else ""
-        return (
-            f"mode={leading.answer if leading else None!r}{belief}, num_particles={self.num_particles}, "
-            f"num_iterations={self.num_iterations}"
-        )
+    def _facts(self) -> dict[str, str]:
+        return {
+            "log_evidence": f"{self.log_evidence:.3f}",
+            "num_particles": f"{self.num_particles}",
+            "num_iterations": f"{self.num_iterations}",
+            "burn_in": f"{self.burn_in}",
+        }
 
     def _details(self) -> dict[str, Any]:
         return {
@@ -116,6 +116,10 @@ class ParallelTemperingResult(ParticleGibbsResult):
         """Share of the iterations that each walker (row) spent on each level (column), shape (K, K)."""
         levels = range(len(self.powers))
         return np.array([[np.mean(self.replicas[:, level] == walker) for level in levels] for walker in levels])
+
+    def _facts(self) -> dict[str, str]:
+        powers = ", ".join(f"{power:g}" for power in self.powers)
+        return {**super()._facts(), "powers": f"({powers})", "round_trips": f"{self.round_trips}"}
 
     def _details(self) -> dict[str, Any]:
         return {

@@ -48,12 +48,15 @@ class ExactTrajectory:
     truncated: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExactPosterior:
     """All trajectories of positive probability, most probable first, and the exact evidence."""
 
     trajectories: tuple[ExactTrajectory, ...]
     log_evidence: float
+
+    def __repr__(self) -> str:
+        return f"ExactPosterior(log_evidence={self.log_evidence:.3f}, trajectories={len(self.trajectories)})"
 
     def answers(self, answer_format: AnswerFormat) -> dict[str | None, float]:
         """Posterior over answers; None holds the trajectories that have none."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ppl_scaling.inference.display import Displayed, with_interval
 from ppl_scaling.inference.evaluation_file import EvaluationRecord
 
 __all__ = [
@@ -33,8 +34,8 @@ _RESAMPLES = 10_000
 _CHUNK = 500  # resamples at a time, to bound the memory
 
 
-@dataclass(frozen=True)
-class EvaluationSummary:
+@dataclass(frozen=True, repr=False)
+class EvaluationSummary(Displayed):
     """Totals of an evaluation.
 
     Attributes
@@ -73,6 +74,17 @@ class EvaluationSummary:
     prm_calls: int
     seconds: float
     peak_memory_bytes: int | None
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "accuracy": with_interval(self.accuracy, self.accuracy_low, self.accuracy_high),
+            "problems": f"{self.num_problems}",
+            "seeds": f"{self.num_seeds}",
+            "failed": f"{self.num_failed}",
+            "no_answer": f"{self.num_no_answer}",
+            "generated_tokens": f"{self.generated_tokens}",
+            "seconds": f"{self.seconds:.1f}",
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return what can be written as JSON."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppl_scaling.inference.answers import Answer, group_answers
+from ppl_scaling.inference.display import with_error
 from ppl_scaling.inference.results import Result, Trajectory
 from ppl_scaling.interfaces import AnswerFormat
 
@@ -41,9 +42,12 @@ class IslandsResult(Result):
     replicates: tuple[Any, ...]
     stopped_by: str
 
-    def _summary(self) -> str:
-        leading = f" with probability {self.answers[0].probability:.3f}" if self.answers else ""
-        return f"mode={self.answers[0].answer if self.answers else None!r}{leading}, num_replicates={self.num_replicates}"
+    def _facts(self) -> dict[str, str]:
+        return {
+            "log_evidence": with_error(self.log_evidence, self.log_evidence_standard_error),
+            "num_replicates": f"{self.num_replicates}",
+            "stopped_by": self.stopped_by,
+        }
 
     def _details(self) -> dict[str, Any]:
         numbers = {"log_evidence": self.log_evidence, "log_evidence_standard_error": self.log_evidence_standard_error}

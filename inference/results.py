@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppl_scaling.errors import NoAnswerError
-from ppl_scaling.inference.answers import Answer
+from ppl_scaling.inference.answers import CHOICES, Answer, choose_answer
+from ppl_scaling.inference.display import Displayed, with_error
 
 __all__ = ["CHOICES", "ParticleFilterResult", "Result", "Trajectory", "choose_answer"]
 
-CHOICES = ("mode", "best_score", "sample")
-"""Ways to settle on one answer; see ``ParticleFilterResult.choose``."""
 
-
-@dataclass(frozen=True)
-class Trajectory:
+@dataclass(frozen=True, repr=False)
+class Trajectory(Displayed):
     """What one particle wrote.
 
     Attributes
@@ -62,9 +59,18 @@ class Trajectory:
     token_blocks: tuple[tuple[int, ...], ...]
     log_likelihoods: tuple[float, ...] = ()
 
+    def _facts(self) -> dict[str, str]:
+        end = "finished" if self.finished else "truncated" if self.truncated else "unfinished"
+        return {
+            "answer": repr(self.answer),
+            "score": f"{self.score:.3f}",
+            "weight": f"{self.weight:.3f}",
+            "steps": f"{len(self.steps)} ({end})",
+        }
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
+class Result(Displayed):
     """What every method returns for a problem.
 
     Attributes
@@ -110,11 +116,12 @@ class Result:
     configuration: Mapping[str, Any]
     draft_tokens_forwarded: int = field(default=0, kw_only=True)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(answer={self.answer!r}, {self._summary()})"
-
-    def _summary(self) -> str:
-        return f"method={self.method!r}, {len(self.trajectories)} trajectories, generated_tokens={self.generated_tokens}"
+    def _facts(self) -> dict[str, str]:
+        return {
+            "method": self.method,
+            "trajectories": f"{len(self.trajectories)}",
+            "generated_tokens": f"{self.generated_tokens}",
+        }
 
     def choose(self, how: str = "mode", *, seed: int = 0) -> str:
         """Settle on one answer.
@@ -267,13 +274,13 @@ class ParticleFilterResult(Result):
     log_evidence_by_step: NDArray[np.float64] = field(kw_only=True)
     texts_by_step: tuple[tuple[str, ...], ...] = field(default=(), kw_only=True)
 
-    def _summary(self) -> str:
-        leading = self.answers[0] if self.answers else None
-        belief = f" with probability {leading.probability:.3f}" if leading else ""
-        return (
-            f"mode={leading.answer if leading else None!r}{belief}, log_evidence={self.log_evidence:.3f}, "
-            f"num_particles={self.num_particles}, num_steps={self.num_steps}"
-        )
+    def _facts(self) -> dict[str, str]:
+        ess = f"{self.ess[-1]:.1f} of {self.num_particles}, lowest {self.ess.min():.1f}" if len(self.ess) else "no step"
+        return {
+            "log_evidence": with_error(self.log_evidence, self.log_evidence_standard_error),
+            "ess": ess,
+            "num_steps": f"{self.num_steps}",
+        }
 
     def _details(self) -> dict[str, Any]:
         return {
@@ -284,29 +291,6 @@ class ParticleFilterResult(Result):
             "num_particles": self.num_particles,
             "num_steps": self.num_steps,
         }
-
-
-def choose_answer(trajectories: Sequence[Trajectory], answers: Sequence[Answer], how: str, seed: int) -> str:
-    """Settle on one answer; see ``ParticleFilterResult.choose``."""
-    if how not in CHOICES:
-        raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {how!r}")
-    answering = [one for one in trajectories if one.answer is not None and one.weight > 0]
-    if not answering:
-        finished = sum(one.finished for one in trajectories)
-        truncated = sum(one.truncated for one in trajectories)
-        raise NoAnswerError(
-            f"none of {len(trajectories)} particles has an answer: {finished} finished, {truncated} truncated. "
-            "Raise max_steps or max_tokens, or check that the model ends its answers in the expected format."
-        )
-    if how == "mode":
-        return answers[0].answer
-    if how == "best_score":
-        best = max(answering, key=lambda one: (one.score, one.weight))
-    else:
-        weights = np.array([one.weight for one in answering])
-        best = answering[int(np.random.default_rng(seed).choice(len(answering), p=weights / weights.sum()))]
-    assert best.answer is not None
-    return best.answer
 
 
 def _finite(number: float) -> float | None:
