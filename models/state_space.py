@@ -153,6 +153,10 @@ class LanguageModelStateSpace:
         token_block = pyro.sample(f"x_{t}", transition)
         self.advance(state, t, transition, token_block)
 
+    def texts(self, state: Any, t: int) -> list[str]:
+        """Text that each particle has written in step ``t``, empty where it was not active; after :meth:`step` only."""
+        return state.sessions["particles"].texts[t]
+
     def transition(self, state: Any, t: int) -> TokenBlock:
         """Law of the token block of step ``t``; a proposal may start from it too."""
         sessions: ParticleSessions = state.sessions["particles"]

@@ -85,7 +85,11 @@ class TokenBlock(TorchDistribution):
         self.given = given
 
     def proposal(
-        self, temperature: float | Tensor | None = None, top_k: int | None = None, top_p: float | None = None
+        self,
+        temperature: float | Tensor | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        allowed: Tensor | None = None,
     ) -> TokenBlock:
         """Return a proposal for this law: the same model with its tokens drawn otherwise.
 
@@ -95,6 +99,8 @@ class TokenBlock(TorchDistribution):
             Default: as in this law.
         top_k, top_p : int, float, optional
             Default: no truncation.
+        allowed : Tensor, shape (V,), bool, optional
+            Tokens that may be drawn. Where the target gives the others no weight either, nothing is lost.
 
         Raises
         ------
@@ -102,7 +108,8 @@ class TokenBlock(TorchDistribution):
             If a setting is out of its range.
         """
         tempered = self.law.temperature if temperature is None else broadcast_temperature(temperature, self.active)
-        return TokenBlock(self.session, self.active, self.slots, TokenLaw(tempered, top_k, top_p), target=self)
+        law = TokenLaw(tempered, top_k, top_p, allowed)
+        return TokenBlock(self.session, self.active, self.slots, law, target=self)
 
     def taking(self, given: Tensor) -> TokenBlock:
         """Return this law with the blocks of some particles given, shape ``(K, L)``; rows of padding are drawn.

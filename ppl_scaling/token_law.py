@@ -1,4 +1,4 @@
-r"""The law of the next token: what temperature, top-k and top-p make of a language model's logits.
+r"""The law of the next token: what a temperature, a set of tokens, top-k and top-p make of a language model's logits.
 
 Pure functions of tensors, shared by the backends (which draw from a law) and the models (which name one). With logits
 :math:`l` the law is proportional to :math:`\exp(l / \tau)` on the tokens that are kept and zero elsewhere. Truncation
@@ -53,18 +53,24 @@ class TokenLaw:
         Keep the k most probable tokens.
     top_p : float, optional
         Keep the fewest most probable tokens that have together at least this probability.
+    allowed : Tensor, shape (V,), bool, optional
+        Tokens that may be drawn at all; the others are taken out before any truncation.
     """
 
     temperature: Tensor
     top_k: int | None = None
     top_p: float | None = None
+    allowed: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_truncation(self.top_k, self.top_p)
+        if self.allowed is not None and (self.allowed.dtype != torch.bool or self.allowed.dim() != 1):
+            kind = f"{self.allowed.dtype} of shape {tuple(self.allowed.shape)}"
+            raise ValueError(f"expected allowed to be a bool tensor of shape (V,), one entry for each token, got {kind}")
 
     def rows(self, rows: Tensor) -> TokenLaw:
         """Return the law of some of the rows, in the order of ``rows``."""
-        chosen = TokenLaw(self.temperature[rows], self.top_k, self.top_p)
+        chosen = TokenLaw(self.temperature[rows], self.top_k, self.top_p, self.allowed)
         if self.__dict__.get("is_untempered"):
             chosen.__dict__["is_untempered"] = True  # asking the device once is enough
         return chosen
@@ -77,13 +83,15 @@ class TokenLaw:
     @property
     def truncates(self) -> bool:
         """Whether some tokens may have probability zero that have none in the logits."""
-        return self.top_k is not None or (self.top_p is not None and self.top_p < 1)
+        return self.allowed is not None or self.top_k is not None or (self.top_p is not None and self.top_p < 1)
 
     def agrees_with(self, other: TokenLaw) -> bool:
         """Whether the other law is the same for every row."""
         if self is other:
             return True
         if (self.top_k, self.top_p) != (other.top_k, other.top_p) or len(self.temperature) != len(other.temperature):
+            return False
+        if self.allowed is not other.allowed:  # two tensors that hold the same only cost a computation
             return False
         return host.is_true((self.temperature == other.temperature).all())
 
@@ -116,6 +124,11 @@ class TokenLaw:
         """Logits of the law, not normalised; minus infinity for tokens that are cut off."""
         if not self.is_untempered:
             logits = logits / self.temperature[:, None]
+        if self.allowed is not None:
+            if len(self.allowed) != logits.shape[-1]:
+                size = f"{logits.shape[-1]} tokens that the model has logits for"
+                raise ValueError(f"expected allowed to have an entry for each of the {size}, got {len(self.allowed)}")
+            logits = logits.masked_fill(~self.allowed.to(logits.device), -math.inf)
         if self.top_k is not None:
             smallest = logits.topk(min(self.top_k, logits.shape[-1])).values[:, -1:]
             logits = logits.masked_fill(logits < smallest, -math.inf)
