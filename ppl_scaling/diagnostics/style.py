@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,9 +40,18 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5))
 _MISSING = "\u25a1"  # an empty square, for what the font does not have
 
 
+class _Shown(Figure):
+    """A figure that a notebook shows where it is the value of a cell, also if pyplot has drawn nothing there before."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Make a figure that pyplot does not know of."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return _Shown(figsize=(width, height), layout="constrained")
 
 
 def tidy(axes: Axes, *, grid: str | None = "both") -> None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -31,6 +32,12 @@ def drawn(figure):
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=30)
     return figure.axes
+
+
+def test_a_notebook_shows_a_picture_that_pyplot_does_not_know():
+    figure = plot_answers([Answer("4", 1.0, math.nan)])
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert type(pickle.loads(pickle.dumps(figure))) is type(figure)
 
 
 @pytest.mark.parametrize("num_particles", [1, 4, 256])
