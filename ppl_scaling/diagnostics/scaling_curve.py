@@ -20,15 +20,12 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
+from ppl_scaling.diagnostics.style import COLOURS, LINES, MARKERS, new_figure
 from ppl_scaling.inference.curve_comparison import BudgetRatio, MatchedTokens
 from ppl_scaling.inference.evaluation_summary import CurvePoint
 
 __all__ = ["plot_scaling_curve", "write_curve_comparison", "write_scaling_curve"]
 
-# Colours that the colour-blind tell apart (Okabe and Ito), ordered so that neighbours differ in lightness.
-_COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#7F7F7F")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p")
-_LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _FORMATS = ("png", "pdf", "svg")
 _SPREAD = 0.012  # of the width: intervals at one budget stand side by side,
 _WIDEST = 0.07  # all of them within so much of the width,
@@ -61,7 +58,7 @@ def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None
     curves: dict[str, list[CurvePoint]] = defaultdict(list)
     for one in points:
         curves[one.method].append(one)
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = new_figure(11, 4.6)
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     budgets = [one.budget for one in points]
@@ -71,7 +68,7 @@ def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None
     left.set_xticks(sorted(set(budgets)))
     left.xaxis.set_minor_locator(NullLocator())
     spread = _spread(left, sorted(set(budgets)), len(curves))
-    styles = zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), itertools.cycle(_LINES), strict=False)
+    styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), itertools.cycle(LINES), strict=False)
     for position, ((method, curve), (colour, marker, line)) in enumerate(zip(curves.items(), styles, strict=False)):
         curve.sort(key=lambda one: one.budget)
         shift = (position - (len(curves) - 1) / 2) * spread
