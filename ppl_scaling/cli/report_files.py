@@ -17,18 +17,25 @@ _FORMATS = ("png", "svg")
 def write_files(found: Sequence[Any], report: HealthReport, html: Path | None, figures: Path | None) -> None:
     """Write the page to ``html`` and the pictures into ``figures``, where these are not None.
 
-    Several results have their pictures in folders of their own, ``replicate_1`` and so on.
+    Of an evaluation these show how probabilities compare with the truth. Several results have their pictures in folders of
+    their own, ``replicate_1`` and so on.
 
     Raises
     ------
     ValueError
-        If it is an evaluation, of which there is neither, or the place can't be written.
+        If the place can't be written.
     """
     from ppl_scaling.diagnostics import write_pictures, write_report
-    from ppl_scaling.inference import Result
+    from ppl_scaling.inference import EvaluationRecord
+    from ppl_scaling.tasks import MathGrader
 
-    if not all(isinstance(one, Result) for one in found):
-        raise ValueError("expected saved results for --html and --figures, got an evaluation")
+    if isinstance(found[0], EvaluationRecord):
+        with MathGrader() as grader:
+            if figures is not None:
+                write_pictures(found, figures, formats=_FORMATS, answer_format=grader)
+            if html is not None:
+                write_report(found, html, health=report, answer_format=grader)
+        return
     if figures is not None:
         for number, one in enumerate(found, start=1):
             folder = figures if len(found) == 1 else figures / f"replicate_{number}"

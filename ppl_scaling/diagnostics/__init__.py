@@ -3,11 +3,14 @@
 from ppl_scaling.diagnostics.answer_picture import plot_answers
 from ppl_scaling.diagnostics.calibration import Calibration, Estimate, measure_calibration
 from ppl_scaling.diagnostics.checks import HealthCheck, HealthReport
+from ppl_scaling.diagnostics.coverage_picture import plot_coverage
+from ppl_scaling.diagnostics.evaluation_pictures import evaluation_pictures
 from ppl_scaling.diagnostics.evidence_error import EvidenceSpread, chan_lai_standard_error, evidence_spread
 from ppl_scaling.diagnostics.genealogy_picture import plot_genealogy
 from ppl_scaling.diagnostics.health import diagnose
 from ppl_scaling.diagnostics.particle_trace import ParticleTrace, pareto_k, particle_trace
-from ppl_scaling.diagnostics.pictures import Picture, result_pictures, write_pictures
+from ppl_scaling.diagnostics.picture import Picture
+from ppl_scaling.diagnostics.pictures import result_pictures, write_pictures
 from ppl_scaling.diagnostics.reliability_picture import plot_reliability
 from ppl_scaling.diagnostics.report import write_report
 from ppl_scaling.diagnostics.scaling_curve import plot_scaling_curve, write_curve_comparison, write_scaling_curve
@@ -34,12 +37,14 @@ __all__ = [
     "credible_coverage",
     "diagnose",
     "draw_traces",
+    "evaluation_pictures",
     "evidence_spread",
     "measure_calibration",
     "pareto_k",
     "particle_trace",
     "plot_answers",
     "plot_chain",
+    "plot_coverage",
     "plot_genealogy",
     "plot_reliability",
     "plot_scaling_curve",

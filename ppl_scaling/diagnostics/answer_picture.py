@@ -21,6 +21,7 @@ def plot_answers(
     no_answer_probability: float = 0.0,
     chosen: str | None = None,
     most: int = 10,
+    what: str = "posterior probability",
     title: str | None = None,
 ) -> Figure:
     """Draw the probability of each answer, with two standard errors to both sides where these are known.
@@ -35,6 +36,8 @@ def plot_answers(
         The answer that was settled on; its bar is the darker one.
     most : int
         Of more answers the others are put together.
+    what : str
+        What the bars are, in a word or two.
     title : str, optional
 
     Returns
@@ -82,7 +85,8 @@ def plot_answers(
     axes.set_ylim(max(len(rows), 2) - 0.4, -0.6)
     axes.set_xlim(0, 1 + _ROOM)
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-    axes.set_xlabel("posterior probability; bars are ± 2 standard errors, numbers ± 1")
+    told = any(math.isfinite(one.standard_error) for one in shown)
+    axes.set_xlabel(what + ("; bars are ± 2 standard errors, numbers ± 1" if told else ""))
     tidy(axes, grid="x")
     if title:
         figure.suptitle(title, parse_math=False)

@@ -8,7 +8,8 @@ annealed SMC                the same by rung, and how many moves were accepted
 islands, several filters    spread of the evidence between replicates, and whether it is what single runs claim; of the
                             checks within replicates the gravest
 Markov chains               effective iterations, R-hat between chains, how often steps change, exchange between levels
-baselines, OptScale         answers
+OptScale                    answers; whether the target was within reach, whether the law of scores fits them, precision
+baselines                   answers
 records of an evaluation    whether answers of posterior probability p are right in a share p of the problems
 =========================== ===================================================================================
 
@@ -21,14 +22,18 @@ trace of them left. Replicates find that out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ppl_scaling.diagnostics.checks import HealthReport
 from ppl_scaling.diagnostics.evaluation_checks import evaluation_checks
+from ppl_scaling.diagnostics.optscale_checks import optscale_checks
 from ppl_scaling.diagnostics.particle_checks import answer_checks, evidence_check, evidence_verdict, particle_checks
 from ppl_scaling.diagnostics.particle_trace import particle_trace
 from ppl_scaling.diagnostics.replicate_checks import chain_checks, replicate_checks
 from ppl_scaling.inference import EvaluationRecord, IslandsResult, ParticleFilterResult, ParticleGibbsResult, Result
+from ppl_scaling.inference.optscale.method import OptScaleResult
+from ppl_scaling.inference.optscale.replicates import OptScaleReplicatesResult
 from ppl_scaling.interfaces import AnswerFormat
 
 __all__ = ["diagnose"]
@@ -89,6 +94,13 @@ def diagnose(
 
 
 def _of_one(result: Result) -> HealthReport:
+    report = _of_method(result)
+    if isinstance(result, OptScaleResult | OptScaleReplicatesResult):
+        report = replace(report, checks=(*optscale_checks(result), *report.checks))
+    return report
+
+
+def _of_method(result: Result) -> HealthReport:
     subject = f"{result.method} on {_quoted(result.problem)}"
     if isinstance(result, IslandsResult) and len(result.replicates) > 1:
         checks, traces = replicate_checks(result.replicates)

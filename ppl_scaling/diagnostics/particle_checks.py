@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from ppl_scaling.diagnostics.checks import HealthCheck, judge
 from ppl_scaling.diagnostics.evidence_error import chan_lai_standard_error
+from ppl_scaling.diagnostics.kinds import has_posterior
 from ppl_scaling.diagnostics.particle_trace import ParticleTrace
-from ppl_scaling.inference import AnnealedResult, Answer, ParticleFilterResult, ResampleMoveResult, Result
+from ppl_scaling.inference import AnnealedResult, ParticleFilterResult, ResampleMoveResult, Result
 
 __all__ = ["answer_checks", "evidence_check", "evidence_verdict", "particle_checks"]
 
@@ -127,7 +127,7 @@ def evidence_verdict(error: float, found: str) -> HealthCheck:
 
 def answer_checks(result: Result) -> list[HealthCheck]:
     """Check whether there are answers, and whether the order of the first two is known."""
-    return [_margin_check(result.answers), _no_answer_check(result)]
+    return [_margin_check(result), _no_answer_check(result)]
 
 
 def _pareto_check(trace: ParticleTrace) -> HealthCheck:
@@ -193,7 +193,11 @@ def _acceptance_check(result: AnnealedResult | ResampleMoveResult, word: str) ->
     )
 
 
-def _margin_check(answers: Sequence[Answer]) -> HealthCheck:
+def _margin_check(result: Result) -> HealthCheck:
+    answers, more = result.answers, "raise num_particles, or pool replicates (Islands)"
+    if not has_posterior(result):
+        unknown = bool(answers) and math.isnan(answers[0].standard_error)
+        more = "use a method with a posterior, such as ParticleFilter" if unknown else "draw more completions"
     if len(answers) > 1:
         ahead = answers[0].probability - answers[1].probability
         # Negative correlation makes the errors of two shares add up; of two answers alone they do so exactly.
@@ -212,9 +216,7 @@ def _margin_check(answers: Sequence[Answer]) -> HealthCheck:
         reason="lead of the first answer in standard errors: at 2 another run would put another answer first in one of "
         "forty cases",
         found=text,
-        advice="raise num_particles, or pool replicates (Islands)"
-        if answers
-        else "raise max_steps or max_tokens, and check the format of the answers",
+        advice=more if answers else "raise max_steps or max_tokens, and check the format of the answers",
     )
 
 

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.backend_bases import FigureCanvasBase
 
 from ppl_scaling.diagnostics.answer_picture import plot_answers
+from ppl_scaling.diagnostics.evaluation_pictures import evaluation_pictures
 from ppl_scaling.diagnostics.genealogy_picture import plot_genealogy
+from ppl_scaling.diagnostics.kinds import has_posterior
+from ppl_scaling.diagnostics.picture import Picture
 from ppl_scaling.diagnostics.score_law_picture import plot_score_law
 from ppl_scaling.diagnostics.score_paths import plot_score_trajectories
 from ppl_scaling.diagnostics.trace_pictures import plot_chain, plot_traces
+from ppl_scaling.inference import EvaluationRecord
 from ppl_scaling.inference.chain_results import ParticleGibbsResult
 from ppl_scaling.inference.optscale.method import OptScaleResult
 from ppl_scaling.inference.pooling import IslandsResult
 from ppl_scaling.inference.results import ParticleFilterResult, Result
+from ppl_scaling.interfaces import AnswerFormat
 
-__all__ = ["Picture", "filter_of", "result_pictures", "write_pictures"]
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A figure with its name, which is also that of its file, and a caption."""
-
-    name: str
-    caption: str
-    figure: Figure
+__all__ = ["filter_of", "result_pictures", "write_pictures"]
 
 
 def result_pictures(result: Result) -> list[Picture]:
@@ -50,8 +45,15 @@ def result_pictures(result: Result) -> list[Picture]:
     """
     if not isinstance(result, Result):
         raise TypeError(f"expected a Result to draw, got {type(result).__name__}")
-    answers = plot_answers(result.answers, no_answer_probability=result.no_answer_probability, chosen=result.answer)
-    pictures = [Picture("answers", "Posterior over answers. The bar of the chosen answer is the darker one.", answers)]
+    what, heading = (
+        ("posterior probability", "Posterior over answers")
+        if has_posterior(result)
+        else ("share of the vote", "Shares of the vote; this method has no posterior")
+    )
+    answers = plot_answers(
+        result.answers, no_answer_probability=result.no_answer_probability, chosen=result.answer, what=what
+    )
+    pictures = [Picture("answers", f"{heading}. The bar of the chosen answer is the darker one.", answers)]
     run, whose = filter_of(result)
     if run is not None:
         caption = (
@@ -75,16 +77,24 @@ def result_pictures(result: Result) -> list[Picture]:
     return pictures
 
 
-def write_pictures(result: Result, folder: str | Path, *, formats: Sequence[str] = ("png",)) -> list[Path]:
-    """Write all pictures of a result as files, ``answers.png`` and so on.
+def write_pictures(
+    result: Result | Sequence[EvaluationRecord],
+    folder: str | Path,
+    *,
+    formats: Sequence[str] = ("png",),
+    answer_format: AnswerFormat | None = None,
+) -> list[Path]:
+    """Write all pictures of a result or of an evaluation as files, ``answers.png`` and so on.
 
     Parameters
     ----------
-    result : Result
+    result : Result or sequence of EvaluationRecord
     folder : str or Path
         Made if need be.
     formats : sequence of str
         Such as ``"png"``, ``"svg"`` or ``"pdf"``.
+    answer_format : AnswerFormat, optional
+        For records: says which answers mean the same.
 
     Returns
     -------
@@ -98,8 +108,11 @@ def write_pictures(result: Result, folder: str | Path, *, formats: Sequence[str]
     ValueError
         If a format is not known or the folder can't be written.
     """
-    pictures = result_pictures(result)
-    known = pictures[0].figure.canvas.get_supported_filetypes()
+    if isinstance(result, Sequence) and result and all(isinstance(one, EvaluationRecord) for one in result):
+        pictures = evaluation_pictures(result, answer_format=answer_format)
+    else:
+        pictures = result_pictures(result)  # type: ignore[arg-type]  # which says what is wrong with it
+    known = FigureCanvasBase.get_supported_filetypes()
     for kind in formats:
         if kind not in known:
             raise ValueError(f"expected formats among {', '.join(sorted(known))}, got {kind!r}")

@@ -68,8 +68,10 @@ def plot_reliability(
     top.set_ylim(-0.02, 1.02)
     top.set_ylabel("share that is right")
     name = None if calibration_error is None else f"expected calibration error {calibration_error:.3f}"
-    top.legend(loc="lower right", frameon=False, fontsize=8, title=name, title_fontsize=8)
-    bottom.bar(means, sizes, width=min(0.8 / max(len(rows[0]), 1), 0.1), color="#BFD7EA", edgecolor=DARK, linewidth=0.5)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.1}
+    legend = top.legend(ncols=2, frameon=False, fontsize=8, title=name, title_fontsize=8, **place)  # type: ignore[arg-type]
+    legend.set_alignment("left")
+    bottom.bar(means, sizes, width=0.012, color="#BFD7EA", edgecolor=DARK, linewidth=0.5)
     bottom.set_ylabel("number")
     bottom.set_xlim(-0.02, 1.02)
     bottom.set_xlabel(what)

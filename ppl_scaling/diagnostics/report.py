@@ -14,7 +14,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,16 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ppl_scaling.diagnostics.checks import HealthReport
+from ppl_scaling.diagnostics.checks import STATUSES, HealthReport
+from ppl_scaling.diagnostics.evaluation_pictures import evaluation_facts, evaluation_pictures
 from ppl_scaling.diagnostics.genealogy_nodes import genealogy_page_data
 from ppl_scaling.diagnostics.health import diagnose
+from ppl_scaling.diagnostics.kinds import has_posterior
+from ppl_scaling.diagnostics.picture import Picture
 from ppl_scaling.diagnostics.pictures import filter_of, result_pictures
+from ppl_scaling.inference import EvaluationRecord
 from ppl_scaling.inference.results import Result, Trajectory
+from ppl_scaling.interfaces import AnswerFormat
 
 __all__ = ["render_report", "write_report"]
 
@@ -38,17 +43,23 @@ _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\
 
 
 def write_report(
-    result: Result | Sequence[Result], path: str | os.PathLike[str], *, health: HealthReport | None = None
+    result: Result | Sequence[Result] | Sequence[EvaluationRecord],
+    path: str | os.PathLike[str],
+    *,
+    health: HealthReport | None = None,
+    answer_format: AnswerFormat | None = None,
 ) -> Path:
-    """Write a page about a result, or about replicates of one problem; a file that is there is replaced.
+    """Write a page about a result, replicates of one problem, or an evaluation; a file that is there is replaced.
 
     Parameters
     ----------
-    result : Result or sequence of Result
+    result : Result or sequence of Result or sequence of EvaluationRecord
     path : str or path
         Its folder is made if need be.
     health : HealthReport, optional
         Default: what :func:`~ppl_scaling.diagnostics.health.diagnose` finds.
+    answer_format : AnswerFormat, optional
+        For records: says which answers mean the same.
 
     Returns
     -------
@@ -62,7 +73,7 @@ def write_report(
     ValueError
         If there is no result, the results are of several problems, or the file can't be written.
     """
-    page = render_report(result, health=health)
+    page = render_report(result, health=health, answer_format=answer_format)
     target = Path(path)
     draft = target.with_name(target.name + ".new")
     try:
@@ -77,25 +88,51 @@ def write_report(
     return target
 
 
-def render_report(result: Result | Sequence[Result], *, health: HealthReport | None = None) -> str:
+def render_report(
+    result: Result | Sequence[Result] | Sequence[EvaluationRecord],
+    *,
+    health: HealthReport | None = None,
+    answer_format: AnswerFormat | None = None,
+) -> str:
     """Return the page as text; see :func:`write_report`."""
     results: list[Any] = list(result) if isinstance(result, Sequence) else [result]
-    if not all(isinstance(one, Result) for one in results):
-        raise TypeError("expected a Result or a sequence of results to report on, got something else")
-    found = diagnose(results) if health is None else health
+    evaluated = bool(results) and all(isinstance(one, EvaluationRecord) for one in results)
+    if not evaluated and not all(isinstance(one, Result) for one in results):
+        raise TypeError("expected a Result, a sequence of results or the records of an evaluation, got something else")
+    found = diagnose(results, answer_format=answer_format) if health is None else health
+    if evaluated:
+        pictures = evaluation_pictures(results, answer_format=answer_format)
+        facts = {**evaluation_facts(results, answer_format), "pictures": _sources(pictures)}
+        return _page(found, title=f"Report: {found.subject}", kind="ppl-scaling report", evaluation=facts)
+    first = results[0]
+    kind = f"ppl-scaling report · {first.method}" + (f" · {len(results)} replicates" if len(results) > 1 else "")
+    title = "Report: " + " ".join(first.problem.split())[:80]
+    return _page(found, title=title, kind=kind, problem=first.problem, sections=[_section(one) for one in results])
+
+
+def _page(
+    health: HealthReport,
+    *,
+    title: str,
+    kind: str,
+    problem: str | None = None,
+    sections: Sequence[Mapping[str, Any]] = (),
+    evaluation: Mapping[str, Any] | None = None,
+) -> str:
+    """Fill in the template."""
     style, script = _part("report.css"), _part("report.js")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_clean
     )
     environment.filters |= {"short": _short, "share": lambda value: "unknown" if math.isnan(value) else f"{value:.3f}"}
-    first = results[0]
     return environment.from_string(_part("report.html")).render(
-        title="Report: " + " ".join(first.problem.split())[:80],
-        subject_kind=f"ppl-scaling report · {first.method}" + (f" · {len(results)} replicates" if len(results) > 1 else ""),
-        problem=first.problem,
-        health=found,
-        checks=sorted(found.checks, key=lambda one: ("bad", "warn", "unknown", "ok").index(one.status)),
-        sections=[_section(one) for one in results],
+        title=title,
+        subject_kind=kind,
+        problem=problem,
+        health=health,
+        checks=sorted(health.checks, key=lambda one: STATUSES.index(one.status)),
+        sections=sections,
+        evaluation=evaluation,
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),
@@ -109,14 +146,20 @@ def _section(result: Result) -> dict[str, Any]:
     tree = None if run is None else genealogy_page_data(run)
     return {
         "result": result,
+        "posterior": has_posterior(result),
         "answers": _answers(result),
         "tree": tree,
         "tree_whose": f"The run is that{whose}.".replace("that, ", "that ") if whose else "",
         "tree_json": None if tree is None else for_script(tree["data"]),
-        "pictures": [{"caption": one.caption, "source": _source(one.figure)} for one in result_pictures(result)],
+        "pictures": _sources(result_pictures(result)),
         "trajectories": _trajectories(result.trajectories),
+        "num_texts": len({one.text for one in result.trajectories}),
         "settings": _settings(result),
     }
+
+
+def _sources(pictures: Sequence[Picture]) -> list[dict[str, str]]:
+    return [{"caption": one.caption, "source": _source(one.figure)} for one in pictures]
 
 
 def _answers(result: Result) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def plot_score_law(
     if needed is not None and needed.reachable:
         reach = int(min(max(_FEWEST, 4 * needed.number), _MOST))
     numbers = np.unique(np.rint(np.geomspace(1, reach, 41)))
-    figure = new_figure(8 if needed is None else 12, 3.7)
+    figure = new_figure(8 if needed is None else 12, 3.7 if needed is None else 4.3)
     panels = figure.subplots(1, 2 if needed is None else 3)
     _draw_law(panels[0], posterior)
     _draw_best(panels[1], posterior, numbers, needed)

@@ -76,11 +76,15 @@ def draw_traces(
     figure = new_figure(10, 3.6)
     left, right = figure.subplots(1, 2)
     left.axhline(
-        num_particles, color=DARK, linewidth=0.8, linestyle=(0, (1, 1.2)), label=f"number of particles: {num_particles}"
+        num_particles,
+        color=DARK,
+        linewidth=0.8,
+        linestyle=(0, (1, 1.2)),
+        label=f"{num_particles} particle{'s' if num_particles > 1 else ''}",
     )
     if ess_threshold is not None:
         level = ess_threshold * num_particles
-        left.axhline(level, color=AMBER, linewidth=1.2, linestyle=(0, (5, 2)), label=f"resampled below {level:g}")
+        left.axhline(level, color=AMBER, linewidth=1.2, linestyle=(0, (5, 2)), label=f"threshold {level:g}")
     left.plot(steps, sizes, color=BLUE, marker="o", markersize=5, markerfacecolor="white", zorder=3)
     left.plot(steps[moved], sizes[moved], color=BLUE, marker="o", markersize=5, linestyle="", zorder=4)
     left.set_ylim(0, max(num_particles, np.nanmax(sizes, initial=1)) * 1.08)
@@ -96,7 +100,7 @@ def draw_traces(
         show_steps(axes, 1, len(steps), along)
         tidy(axes)
     if moved.any():
-        left.plot([], [], color=BLUE, marker="o", markersize=5, linestyle="", label="resampled after it")
+        left.plot([], [], color=BLUE, marker="o", markersize=5, linestyle="", label="resampled after")
     _legend(left, 3)
     if title:
         figure.suptitle(title, parse_math=False)

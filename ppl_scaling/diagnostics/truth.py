@@ -17,7 +17,7 @@ from ppl_scaling.inference import EvaluationRecord
 from ppl_scaling.inference.evaluation_summary import bootstrap_interval
 from ppl_scaling.interfaces import AnswerFormat
 
-__all__ = ["CredibleCoverage", "answer_calibration", "credible_coverage", "score_calibration"]
+__all__ = ["CredibleCoverage", "answer_calibration", "credible_coverage", "score_calibration", "stated_probability"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def answer_calibration(
     """
     events = []
     for one in records:
-        stated = _probability(one, answer_format)
+        stated = stated_probability(one, answer_format)
         if stated is not None:
             events.append((stated, one.correct, one.index, 0.5 / max(one.num_trajectories, 1)))
     if not events:
@@ -152,7 +152,7 @@ def score_calibration(
     return measure_calibration(scores, labels, groups=groups, num_bins=num_bins, resolution=1e-9)
 
 
-def _probability(record: EvaluationRecord, answer_format: AnswerFormat | None) -> float | None:
+def stated_probability(record: EvaluationRecord, answer_format: AnswerFormat | None) -> float | None:
     """Look up what the posterior gives the chosen answer, None if it is not among the recorded ones."""
     if record.error is not None or record.answer is None:
         return None

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.diagnostics.test_truth import world
+
 
 @pytest.fixture
 def saved(cli, finite_models, tmp_path):
@@ -22,6 +24,15 @@ def test_page_and_pictures(cli, saved, tmp_path):
     text = page.read_text(encoding="utf-8")
     assert "Which &lt;b&gt;one&lt;/b&gt;?" in text and all(f"<td>{name}</td>" in text for name in names)
     assert {"genealogy.png", "genealogy.svg", "answers.png"} <= {one.name for one in folder.iterdir()}
+
+
+def test_an_evaluation_has_a_page_and_pictures_too(cli, tmp_path):
+    file, page, folder = tmp_path / "evaluation.jsonl", tmp_path / "report.html", tmp_path / "pictures"
+    file.write_text("".join(one.to_json() + "\n" for one in world(25)))
+    ran = cli("diagnose", file, "--html", page, "--figures", folder)
+    assert ran.returncode == 0, ran.stderr
+    assert {one.stem for one in folder.iterdir()} == {"answer_reliability", "coverage"}
+    assert "evaluation of 25 problems" in page.read_text(encoding="utf-8")
 
 
 def test_replicates_and_places_that_cannot_be_written(cli, saved, tmp_path):

@@ -77,6 +77,9 @@ def test_other_kinds_of_result():
     for method, names in methods.items():
         pictures = result_pictures(method.run("?", seed=1))
         assert [one.name for one in pictures] == names
+        shares = isinstance(method, BestOfN | OptScale)
+        assert ("share of the vote" in pictures[0].figure.axes[0].get_xlabel()) == shares
+        assert ("no posterior" in pictures[0].caption) == shares
     assert "the weightiest of 2" in pictures[1].caption
     with pytest.raises(TypeError, match="expected a Result to draw, got dict"):
         result_pictures({})
@@ -104,7 +107,7 @@ def test_traces():
     result = filter_run(16)
     left, right = drawn(plot_traces(result))
     labels = [text.get_text() for text in left.get_legend().get_texts()]
-    assert labels == ["number of particles: 16", "resampled below 16", "resampled after it"]
+    assert labels == ["16 particles", "threshold 16", "resampled after"]
     curves = [line for line in left.lines if len(line.get_xdata()) == result.num_steps]
     np.testing.assert_array_equal(curves[0].get_ydata(), result.ess)
     np.testing.assert_array_equal(right.lines[0].get_ydata(), result.log_evidence_by_step)
