@@ -1,6 +1,7 @@
 """How many completions are enough: Bayesian inference of the law of scores, and decisions by it."""
 
 from ppl_scaling.inference.optscale.combined_rules import AllOf, AnyOf
+from ppl_scaling.inference.optscale.coverage_rule import CoverageRule
 from ppl_scaling.inference.optscale.decisions import (
     RequiredCompletions,
     WorthwhileCompletions,
@@ -30,6 +31,7 @@ __all__ = [
     "AllOf",
     "AnswerRule",
     "AnyOf",
+    "CoverageRule",
     "Decision",
     "Evidence",
     "GuaranteeRule",

@@ -252,12 +252,14 @@ def worthwhile_completions(posterior: ScorePosterior, price: float, max_completi
     if isinstance(max_completions, bool) or int(max_completions) != max_completions or max_completions < 0:
         raise ValueError(f"expected max_completions to be an integer of at least 0, got {max_completions}")
     nothing = WorthwhileCompletions(0, 0.0, 0.0)
-    if max_completions == 0 or posterior.expected_gain(1) <= price:
-        return nothing  # by concavity no other number is worth more than it costs either
+    if max_completions == 0:
+        return nothing
     low, high = 1, int(max_completions)
     while True:
         numbers = np.unique(np.rint(np.geomspace(low, high, min(high - low + 1, _CANDIDATES)))).astype(int)
         gains = posterior.expected_gains(numbers)
+        if numbers[0] == 1 and gains[0] <= price:
+            return nothing  # by concavity no other number is worth more than it costs either
         best = int(np.argmax(gains - price * numbers))
         if len(numbers) == numbers[-1] - numbers[0] + 1:
             number = int(numbers[best])

@@ -41,15 +41,16 @@ class DirichletPosterior(ScorePosterior):
         super().__init__(scores)
         self.model = model
         model.cdf_posterior(1.0, self.scores)  # complains where there is neither a score nor a base law
+        self._ordered = np.sort(self.scores.numpy())
 
     def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> Array:
         """Ratio of Beta functions; see :meth:`ScorePosterior.log_power_mean`."""
-        scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), np.asarray(m, np.float64))
+        scores, numbers = np.asarray(score, np.float64), np.asarray(m, np.float64)
         if (numbers < 0).any():
             raise ValueError(f"expected m >= 0, got {numbers.min():g}")
-        for one in np.unique(scores):
-            check_score(one)
-        a, b = self.model.cdf_posterior(scores, self.scores)
+        for extreme in (scores.min(), scores.max()) if scores.size else ():
+            check_score(extreme)
+        a, b = self.model.cdf_weights(scores, self._ordered)
         inside = (a > 0) & (b > 0)
         first, second = np.where(inside, a, 1.0), np.where(inside, b, 1.0)
         ratio = log_beta_ratio(first, second, numbers)
@@ -58,7 +59,7 @@ class DirichletPosterior(ScorePosterior):
 
     def log_cdf_quantile(self, score: float, probabilities: ArrayLike) -> Array:
         """Quantiles of ``log F(score)``, from those of ``1 - F`` where ``F`` is close to 1."""
-        a, b = (float(one) for one in self.model.cdf_posterior(check_score(score), self.scores))
+        a, b = (float(one) for one in self.model.cdf_weights(np.asarray(check_score(score)), self._ordered))
         wanted = np.asarray(probabilities, dtype=np.float64)
         if a == 0 or b == 0:
             return np.full(wanted.shape, 0.0 if b == 0 else -math.inf)
@@ -72,7 +73,7 @@ class DirichletPosterior(ScorePosterior):
 
     def expectation(self, score: float, function: Callable[[Array], Array]) -> float:
         """Integrate over the logit of ``F``, in which the Beta law has exponential tails; infinite where that diverges."""
-        a, b = (float(one) for one in self.model.cdf_posterior(check_score(score), self.scores))
+        a, b = (float(one) for one in self.model.cdf_weights(np.asarray(check_score(score)), self._ordered))
         if a == 0 or b == 0:
             return float(function(np.array([0.0 if b == 0 else -math.inf]))[0])
         logit = np.arange(-700.0, 700.0, 0.02)
@@ -96,7 +97,8 @@ def log_beta_ratio(a: Array, b: Array, numbers: Array) -> Array:
 
 
 def _log_gamma_ratio(x: Array, b: Array) -> Array:
-    direct = special.gammaln(x) - special.gammaln(x + b)
+    near = np.minimum(x, 50.0)
+    direct = special.gammaln(near) - special.gammaln(near + b)
     large = np.maximum(x, 50.0)
     stirling = b - (large + b - 0.5) * np.log1p(b / large) - b * np.log(large) + _series(large) - _series(large + b)
     return np.where(x > 50, stirling, direct)

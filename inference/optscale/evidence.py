@@ -105,7 +105,7 @@ class Decision:
         Completions that the rule asks for; 0 if it stops. It may be more than are allowed: a rule clips nothing.
     because : str
         One word for programs: ``target_reached``, ``unreachable``, ``beyond_limit``, ``plan_spent``, ``not_worthwhile``,
-        ``answer_settled`` or ``max_completions`` where it stops; ``more_needed``, ``worthwhile`` or ``answer_open`` where
+        ``covered``, ``answer_settled`` or ``max_completions`` where it stops; ``more_needed``, ``worthwhile`` or ``answer_open`` where
         it goes on.
     reason : str
         A sentence for people.
@@ -119,8 +119,8 @@ class Decision:
     required_interval : tuple of two floats, or None
         Central 90 % of the posterior of the number that would be needed if the law of scores were known.
     probability : float or None
-        What the rule weighs: that the target is reached with all completions that are allowed, or that the leading answer
-        is the most probable one.
+        What the rule weighs: that the target is reached with all completions that are allowed, that the leading answer is
+        the most probable one, or that one of the completions is right.
     """
 
     stop: bool

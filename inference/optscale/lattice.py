@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 _RANGE = 8.0  # the first look reaches so far, in prior standard deviations
 _SCAN = 33  # nodes of a slice in the first look
-_FILLED = 0.55  # share of an axis that the density must fill before a lattice is taken
+_FILLED = 0.65  # share of an axis that the density must fill before a lattice is taken
 _ROUNDS = 40
 _SURELY = 5.0  # a slice that is so much below the cut, peaks between nodes included, is left alone
 
@@ -143,7 +143,7 @@ def locate(log_density: LogDensity, dimension: int, *, cut: float, count: int) -
 
 def fitted(lattice: Lattice, size: int) -> Lattice:
     """Move the ends of each slice until they just hold what counts."""
-    lower, upper, size_now = lattice.lower, lattice.upper, lattice.values.shape[1]
+    lower, upper, size_now = lattice.lower, lattice.upper, max(lattice.values.shape[1], size)
     for _ in range(_ROUNDS):
         inner = _spread(lower, upper, size_now)
         points = _points(inner, lattice.outer, plane=lattice.plane)

@@ -38,7 +38,7 @@ from ppl_scaling.models.scores.base import Prior
 
 __all__ = ["OptScale", "OptScaleResult", "described"]
 
-_DONE = ("target_reached", "answer_settled", "not_worthwhile", "plan_spent")
+_DONE = ("target_reached", "covered", "answer_settled", "not_worthwhile", "plan_spent")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppl_scaling.inference.optscale.lattice import Lattice, locate
+from ppl_scaling.inference.optscale.posterior import log_sum
 from ppl_scaling.models.scores.base import ScoreModel, Values
 
 __all__ = ["Coordinates", "LatticeRule", "Nodes", "Rule"]
@@ -29,9 +31,10 @@ EDGE = 20.0
 """Priors are cut at so many standard deviations."""
 MOST_NODES = 400_000
 _LARGEST_BLOCK = 2
-_SAFETY = 25.0  # the square of the sublattices' spread times this is taken for the error
-_FIRST, _FIRST_OF_BLOCKS = 17, 11  # nodes on each axis of a first lattice
-_MARGIN, _MARGIN_OF_BLOCKS = 7.0, 5.0  # nats below the precision asked for, where densities are cut
+_SAFETY, _SAFETY_OF_LINES = 25.0, 4.0  # the square of the sublattices' spread times this is taken for the error
+_NEGLIGIBLE = 0.1  # share of the precision: nodes that weigh no more together are left out
+_FIRST, _FIRST_OF_BLOCKS = 21, 11  # nodes on each axis of a first lattice
+_MARGIN, _MARGIN_OF_BLOCKS = 4.0, 3.0  # nats below the precision asked for, where densities are cut
 _MOST_OF_BLOCKS = 50_000
 
 
@@ -84,9 +87,12 @@ class Nodes:
         The columns that belong together, one group for each block of parameters.
     power : float
         The error of the whole is about ``scale`` times this power of the spread between the classes of a group.
-    scale : float
+    scales : tuple of float
+        One for each group.
     source : object
         What the rule made them from.
+    lost : float
+        Weight of the nodes that were left out.
     """
 
     tensors: Values
@@ -96,8 +102,14 @@ class Nodes:
     classes: Array
     groups: tuple[slice, ...]
     power: float
-    scale: float
+    scales: tuple[float, ...]
     source: Any
+    lost: float = 0.0
+
+    @cached_property
+    def weights(self) -> Array:
+        """Weights of the nodes, shape (K,); their sum is 1."""
+        return np.exp(self.log_weights)
 
     @property
     def size(self) -> int:
@@ -118,9 +130,11 @@ class Nodes:
             Values at the nodes, between 0 and 1.
         """
         means = functions @ self.classes
-        whole = functions @ np.exp(self.log_weights)
+        whole = functions @ self.weights
         spread = np.abs(means - whole[:, None]).max(0)
-        return np.array([self.scale * spread[group].max() ** self.power for group in self.groups])
+        lost = self.lost / len(self.groups)
+        pairs = zip(self.scales, self.groups, strict=True)
+        return np.array([lost + scale * spread[group].max() ** self.power for scale, group in pairs])
 
 
 class Rule(ABC):
@@ -195,29 +209,40 @@ class LatticeRule(Rule):
     def _nodes(self, lattices: tuple[Lattice, ...]) -> Nodes:
         found = [lattice.nodes() for lattice in lattices]
         count = len(found)
+        log_weights = sum_outer([one for _, one, _ in found])
+        log_total = log_sum(log_weights)
+        kept, lost = weighty(np.exp(log_weights - log_total), _NEGLIGIBLE * self.precision)
+        indices = np.unravel_index(kept, [len(one) for _, one, _ in found])
+        parities = [one[2][index] for one, index in zip(found, indices, strict=True)]
         tensors: dict[str, Tensor] = {}
         for k, (block, (points, _, _)) in enumerate(zip(self._coordinates, found, strict=True)):
             shape = [-1 if j == k else 1 for j in range(count)]
             tensors |= {name: value.reshape(shape) for name, value in block.values(points).items()}
-        log_weights, parities = found[0][1], [found[0][2]]
-        kept: Any = slice(None)
-        if count > 1:
-            log_weights = sum_outer([one for _, one, _ in found])
-            kept = np.flatnonzero(log_weights > log_weights.max() - self._cut)
+        if count == 1:
+            tensors, kept = {name: value[kept] for name, value in tensors.items()}, slice(None)
+            log_weights = log_weights[indices[0]]
+        else:
             log_weights = log_weights[kept]
-            indices = np.unravel_index(kept, [len(one) for _, one, _ in found])
-            parities = [one[2][index] for one, index in zip(found, indices, strict=True)]
-        log_total = float(np.logaddexp.reduce(log_weights))
-        log_weights = log_weights - log_total
+        log_weights = log_weights - log_sum(log_weights)
         weights = np.exp(log_weights)
         columns: list[Array] = []
         groups: list[slice] = []
         for parity, lattice in zip(parities, lattices, strict=True):
             number = 4 if lattice.plane else 2
             groups.append(slice(len(columns), len(columns) + number))
-            columns += [number * weights * (parity == one) for one in range(number)]
+            columns += [np.where(parity == one, number * weights, 0.0) for one in range(number)]
+        classes = np.stack(columns).T
         log_evidence = log_total - self._surplus
-        return Nodes(tensors, kept, log_weights, log_evidence, np.stack(columns, -1), tuple(groups), 2.0, _SAFETY, lattices)
+        scales = tuple(_SAFETY if lattice.plane else _SAFETY_OF_LINES for lattice in lattices)
+        return Nodes(tensors, kept, log_weights, log_evidence, classes, tuple(groups), 2.0, scales, lattices, lost)
+
+
+def weighty(weights: Array, most: float) -> tuple[NDArray[np.int64], float]:
+    """Return the indices of the heaviest nodes, so many that the others weigh at most ``most``, and what those weigh."""
+    order = np.sort(weights)
+    sums = np.cumsum(order)
+    place = min(int(np.searchsorted(sums, most)), len(order) - 1)
+    return np.flatnonzero(weights >= order[place]), float(sums[place - 1]) if place else 0.0
 
 
 def sum_outer(vectors: list[Array]) -> Array:

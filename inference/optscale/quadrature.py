@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ppl_scaling.inference.optscale.dirichlet import DirichletPosterior
 from ppl_scaling.inference.optscale.nodes import LatticeRule, Rule
-from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior, log_cdf_of
+from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior, check_numbers, log_cdf_of
 from ppl_scaling.inference.optscale.quasi_monte_carlo import QuasiMonteCarloRule
 from ppl_scaling.models.scores.base import ScoreModel, Values, validate_scores
 from ppl_scaling.models.scores.correctness import validate_correct
@@ -119,7 +119,6 @@ class QuadraturePosterior(NodePosterior):
         level = 0
         while waiting:
             nodes = self._levels[level]
-            weights = np.exp(nodes.log_weights)
             failed = []
             log_cdf = log_cdf_of(self.model, waiting, nodes.tensors)[:, nodes.kept]
             errors = [nodes.errors(_powers(row)) for row in log_cdf]
@@ -128,9 +127,26 @@ class QuadraturePosterior(NodePosterior):
                 if error.sum() > self._rule.precision and can_refine:
                     failed.append(score)
                 else:
-                    self._tables[score] = row, weights
+                    self._tables[score] = row, nodes.weights
                     self.precision = max(self.precision, float(error.sum()))
             waiting, level = failed, level + 1
+
+    def expected_gains(self, numbers: ArrayLike) -> Array:
+        """Integrate with the first nodes that are fine enough for the integrals, whose error is measured as that of powers.
+
+        The integral averages over scores, so it seldom needs the nodes that ``E[F(score)^m]`` needs at each of them.
+        ``precision`` holds for it in units of the room ``1 - best``.
+        """
+        wanted, room = check_numbers(numbers), 1 - max(self.best, 0.0)
+        if room == 0:
+            return np.zeros(len(wanted))
+        for nodes in self._levels:  # which grow within the loop
+            gains = self.gains_at_nodes(wanted, nodes.tensors, nodes.kept, nodes.weights)
+            error = nodes.errors(gains / room)
+            if error.sum() <= self._rule.precision or not (nodes is not self._levels[-1] or self._refine(error)):
+                break
+        self.precision = max(self.precision, float(error.sum()))
+        return gains @ nodes.weights
 
     def _refine(self, errors: Array) -> bool:
         """Add a level of nodes where the errors ask for one and there may be one."""
@@ -145,7 +161,7 @@ class QuadraturePosterior(NodePosterior):
 def _powers(log_cdf: Array) -> Array:
     """``F^m`` at the nodes for several m, one a row."""
     with np.errstate(over="ignore"):
-        return np.exp(np.multiply.outer(_POWERS, log_cdf))
+        return np.exp(_POWERS[:, None] * log_cdf)
 
 
 def _log_likelihood(model: ScoreModel, scores: Tensor, correct: Any) -> Callable[[Values], Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ppl_scaling.inference.optscale.combined_rules import AllOf, AnyOf
+from ppl_scaling.inference.optscale.coverage_rule import CoverageRule
 from ppl_scaling.inference.optscale.evidence import StoppingRule
 from ppl_scaling.inference.optscale.plug_in_rule import PlugInRule
 from ppl_scaling.inference.optscale.rules import AnswerRule, GuaranteeRule, PriceRule
@@ -18,9 +19,11 @@ __all__ = ["RULES", "ScoreLaws", "default_law", "stopping_rule"]
 
 _PLUG_INS = ("optscale_0", "optscale_t", "sequential_optscale_0", "sequential_optscale_t")
 _DEFAULTS = {"target_score": 0.95, "confidence": 0.9, "price_per": "completion"}
+_DEFAULT_COVERAGE_PRICE = 0.015
 RULES: dict[str, tuple[str, ...]] = {
     "guarantee": ("target_score", "confidence", "give_up_below", "peek"),
     "price": ("price", "price_per"),
+    "coverage": ("confidence", "price"),
     "answer": ("confidence",),
     **dict.fromkeys(_PLUG_INS, ("target_score", "confidence", "peek")),
 }
@@ -35,10 +38,13 @@ def stopping_rule(rule: str | StoppingRule | None, **settings: Any) -> StoppingR
     rule : str or StoppingRule or None
         A rule; or names of rules, joined by ``or`` to stop with any of them or by ``and`` to stop when all do, such as
         ``"guarantee or answer"``. None stands for ``"price"`` if there is a price and no target, for
-        ``"guarantee or price"`` if there are both, and else for ``"guarantee"``.
+        ``"guarantee or price"`` if there are both, for ``"guarantee"`` if there is a target or another setting of it, and
+        else for ``"coverage"``.
     **settings
         Of the rules, see :data:`RULES`; None stands for one that was not given. Default: a target of 0.95 with confidence
-        0.9, and a price per completion.
+        0.9, a price per completion, and for ``"coverage"`` a price of 0.015. That price and the rule were chosen on tuning
+        problems of the embedded models (``tests/benchmarks/optscale_replay.py``), where they give the accuracy of 32
+        completions; they need no number that depends on the verifier, as a target does.
 
     Raises
     ------
@@ -51,8 +57,9 @@ def stopping_rule(rule: str | StoppingRule | None, **settings: Any) -> StoppingR
             raise ValueError(f"expected a rule or the settings of one, got both: {', '.join(given)} beside {rule!r}")
         return rule
     if rule is None:
-        wanted = [name for name, of in (("guarantee", "target_score"), ("price", "price")) if of in given]
-        rule = " or ".join(wanted or ["guarantee"])
+        of_target = any(name in given for name in ("target_score", "give_up_below", "peek"))
+        wanted = [name for name, one in (("guarantee", of_target), ("price", "price" in given)) if one]
+        rule = " or ".join(wanted or ["coverage"])
     word = " and " if " and " in rule else " or "
     names = [name.strip() for name in rule.split(word)]
     for name in names:
@@ -76,6 +83,8 @@ def _make(name: str, settings: dict[str, Any]) -> StoppingRule:
         return GuaranteeRule(**settings)
     if name == "price":
         return PriceRule(settings["price"], settings["price_per"])
+    if name == "coverage":
+        return CoverageRule(**{"price": _DEFAULT_COVERAGE_PRICE, **settings})
     if name == "answer":
         return AnswerRule(**settings)
     return PlugInRule(name.removeprefix("sequential_"), sequential=name.startswith("sequential_"), **settings)

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.special import betaincc
+from numpy.typing import NDArray
+from scipy.special import betainc, betaincc
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -18,6 +19,9 @@ __all__ = ["BetaScores", "beta_log_cdf", "beta_log_survival", "beta_shapes", "lo
 _LOG_RESOLUTION = math.log(RESOLUTION)
 _MOST = 0.999  # where a mass is above it, one minus it has lost digits
 _MOST_TERMS = 10_000
+_UNDERFLOW, _SMALLEST_SHAPE, _LARGEST_SHAPES = 1e-250, 1e-3, 1e4
+
+Array = NDArray[np.float64]
 
 
 class BetaScores(ScoreModel):
@@ -130,32 +134,44 @@ def beta_log_survival(score: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _log_masses(score: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-masses below and above, both from the one on the shorter side of the mean, which is found in log-space.
+    """Log-masses below and above, both from the one on the shorter side of the mean.
 
-    A table of scores by parameters takes scipy's function ten microseconds an entry, which is too long for a decision; as
-    a whole array the continued fraction takes a tenth of one.
+    SciPy's ``betainc`` gives that; its ``betaincc`` is ten times slower. Where it underflows, or its error may be large, as
+    it is for huge and for tiny shapes, the mass is found in log-space.
     """
-    tables = np.broadcast_arrays(
-        score.clamp(0.0, 1.0).numpy(), a.numpy(), b.numpy(), log_beta_function(a.log(), b.log()).numpy()
-    )
-    x, first, second, log_norm = (table.ravel() for table in tables)
+    tables = np.broadcast_arrays(score.clamp(0.0, 1.0).numpy(), a.numpy(), b.numpy())
+    x, first, second = (np.atleast_1d(table) for table in tables)
     lower = x * (first + second + 2) < first + 1
     z, p, q = np.where(lower, x, 1 - x), np.where(lower, first, second), np.where(lower, second, first)
+    small = betainc(p, q, z)
     with np.errstate(divide="ignore"):
-        log_power = first * np.log(x) + second * np.log1p(-x)
-    log_small = np.minimum(log_power - log_norm - np.log(p) - np.log(_fraction(z, p, q)), 0.0)
-    small = np.exp(log_small)
-    with np.errstate(divide="ignore"):
-        log_rest = np.log1p(-small)
-    most = small > _MOST
-    if most.any():  # very skewed laws only
-        log_rest[most] = np.log(betaincc(p[most], q[most], z[most]))
+        log_small, log_rest = np.log(small), np.log1p(-small)
+    hard = ~((small > _UNDERFLOW) & (p + q < _LARGEST_SHAPES) & (np.minimum(p, q) > _SMALLEST_SHAPE))
+    if hard.any():
+        log_small[hard], log_rest[hard] = _in_log_space(x[hard], first[hard], second[hard], lower[hard])
+    most = (small > _MOST) & ~hard
+    if most.any():
+        log_rest[most] = np.log(betainc(q[most], p[most], np.where(lower, 1 - x, x)[most]))
     below, above = np.where(lower, log_small, log_rest), np.where(lower, log_rest, log_small)
     shape = tables[0].shape
     return torch.from_numpy(below.reshape(shape)), torch.from_numpy(above.reshape(shape))
 
 
-def _fraction(z: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _in_log_space(x: Array, first: Array, second: Array, lower: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Log-mass on the shorter side, and on the other, from the continued fraction."""
+    log_norm = log_beta_function(*(torch.from_numpy(np.log(shape)) for shape in (first, second))).numpy()
+    z, p, q = np.where(lower, x, 1 - x), np.where(lower, first, second), np.where(lower, second, first)
+    with np.errstate(divide="ignore"):
+        log_power = first * np.log(x) + second * np.log1p(-x)
+        log_small = np.minimum(log_power - log_norm - np.log(p) - np.log(_fraction(z, p, q)), 0.0)
+        small = np.exp(log_small)
+        log_rest = np.log1p(-small)
+    most = small > _MOST
+    log_rest[most] = np.log(betaincc(p[most], q[most], z[most]))
+    return log_small, log_rest
+
+
+def _fraction(z: Array, p: Array, q: Array) -> Array:
     """Continued fraction C with ``I_z(p, q) = z^p (1 - z)^q / (p B(p, q) C)`` (DLMF 8.17.22), by Lentz's method.
 
     It converges fast for ``z < (p + 1) / (p + q + 2)``, in a number of terms like the root of the shapes.

@@ -24,17 +24,16 @@ import pyro
 import pyro.distributions as dist
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppl_scaling.models.scores.base import RESOLUTION, validate_scores
 
-__all__ = ["BaseLaw", "BinnedScores", "DirichletScores", "HierarchicalDirichletScores"]
+__all__ = ["BaseLaw", "BinnedScores", "DirichletScores", "HierarchicalDirichletScores", "StepLaw"]
 
 
 class BaseLaw(Protocol):
-    """A continuous law on [0, 1]: any of ``scipy.stats``, frozen."""
+    """A continuous law on [0, 1]: a :class:`StepLaw`, or any of ``scipy.stats``, frozen."""
 
     def cdf(self, x: Any) -> Any:
         """Probability of at most ``x``."""
@@ -44,6 +43,38 @@ class BaseLaw(Protocol):
 
     def logpdf(self, x: Any) -> Any:
         """Log-density."""
+
+
+class StepLaw:
+    """A law with a constant density in each of some bins; with one bin it is the uniform one.
+
+    Parameters
+    ----------
+    masses : array, shape (num_bins,)
+        Probabilities of the bins; they need not sum to 1.
+    edges : array, shape (num_bins + 1,)
+        From 0 to 1.
+    """
+
+    def __init__(self, masses: ArrayLike = (1.0,), edges: ArrayLike = (0.0, 1.0)) -> None:
+        self.masses, self.edges = np.asarray(masses, dtype=float) / np.sum(masses), np.asarray(edges, dtype=float)
+        self._heights = np.concatenate([[0.0], np.cumsum(self.masses)])
+        self._heights[-1] = 1.0
+
+    def cdf(self, x: ArrayLike) -> NDArray:
+        """Probability of at most ``x``."""
+        return np.interp(x, self.edges, self._heights)
+
+    def ppf(self, q: ArrayLike) -> NDArray:
+        """Quantile."""
+        return np.interp(q, self._heights, self.edges)
+
+    def logpdf(self, x: ArrayLike) -> NDArray:
+        """Log-density."""
+        place = np.clip(np.searchsorted(self.edges, x, side="right") - 1, 0, len(self.masses) - 1)
+        with np.errstate(divide="ignore"):
+            inside = np.log(self.masses / np.diff(self.edges))[place]
+        return np.where((np.asarray(x) < 0) | (np.asarray(x) > 1), -np.inf, inside)
 
 
 class BinnedScores(dist.TorchDistribution):
@@ -108,7 +139,9 @@ def check_edges(bins: int | ArrayLike, base: BaseLaw) -> NDArray:
 class DirichletScores:
     r"""The law of scores is drawn from a Dirichlet process: no shape is assumed.
 
-    As ``concentration`` goes to 0 this becomes the **Bayesian bootstrap** (and 0 is allowed where scores have been seen).
+    As ``concentration`` goes to 0 this becomes the **Bayesian bootstrap**. 0 itself is allowed where scores have been seen
+    (``infer_scores``, ``cdf_posterior``, ``sample``). It is refused where something must be said before the first score: by
+    the Pyro program, and by the methods that draw completions (``OptScale``); a concentration of 1e-6 says nearly the same.
     Know what that cannot do: every further score repeats a seen one, so the chance of beating the best score is exactly 0,
     no number of completions is enough for a target above it, and a single score leaves no uncertainty. The base law is what
     says something about the region where no score has been; with ``concentration`` 1, the default, it weighs as much as
@@ -135,7 +168,7 @@ class DirichletScores:
         if not (math.isfinite(concentration) and concentration >= 0):
             raise ValueError(f"expected concentration to be a finite number >= 0, got {concentration}")
         self.concentration = float(concentration)
-        self.base: BaseLaw = stats.uniform() if base is None else base
+        self.base: BaseLaw = StepLaw() if base is None else base
         self.edges = check_edges(bins, self.base)
 
     def __repr__(self) -> str:
@@ -143,7 +176,7 @@ class DirichletScores:
 
     def saved_arguments(self) -> dict[str, Any]:
         """Give what makes the same model again, for a saved result; a base law has to be written down by whoever made it."""
-        if not isinstance(getattr(self.base, "dist", None), type(stats.uniform)):
+        if not (isinstance(self.base, StepLaw) and len(self.base.masses) == 1):
             raise TypeError("expected a DirichletScores with the uniform base law, so that it can be saved")
         return {"concentration": self.concentration, "bins": self.edges}
 
@@ -172,10 +205,13 @@ class DirichletScores:
         seen = np.sort(validate_scores(scores).numpy())
         if self.concentration == 0 and not len(seen):
             raise ValueError("expected a score or a concentration above 0: the Bayesian bootstrap has no prior")
-        score = np.asarray(score, dtype=float)
-        below = np.searchsorted(seen, score, side="left")
+        return self.cdf_weights(np.asarray(score, dtype=float), seen)
+
+    def cdf_weights(self, score: NDArray, ordered: NDArray) -> tuple[NDArray, NDArray]:
+        """:meth:`cdf_posterior` given scores that have been checked and sorted."""
+        below = np.searchsorted(ordered, score, side="left")
         base = np.clip(self.base.cdf(score), 0, 1)
-        return self.concentration * base + below, self.concentration * (1 - base) + (len(seen) - below)
+        return self.concentration * base + below, self.concentration * (1 - base) + (len(ordered) - below)
 
     def sample(self, scores: ArrayLike | Tensor, sample_shape: tuple[int, int], seed: int) -> Tensor:
         """Draw sets of further scores given ``scores``; the scores of a row share one ``F`` (Blackwell-MacQueen urn).
@@ -248,7 +284,7 @@ class HierarchicalDirichletScores:
     name: ClassVar[str] = "hierarchical-dirichlet"
 
     def __init__(self, bins: int | ArrayLike = 20) -> None:
-        self.edges = check_edges(bins, stats.uniform())
+        self.edges = check_edges(bins, StepLaw())
 
     def counts(self, scores: Tensor, mask: Tensor | None = None) -> Tensor:
         """Count the scores of each problem in each bin.
@@ -299,5 +335,5 @@ class HierarchicalDirichletScores:
         mean = proportions.mean(0)
         within = (proportions * (1 - proportions) / (concentration + 1)).mean(0)
         variance = (within + proportions.var(0)).sum()
-        base = stats.rv_histogram((mean, self.edges), density=False)
-        return DirichletScores(max(float((mean * (1 - mean)).sum() / variance - 1), 0.0), base, self.edges)
+        concentration = max(float((mean * (1 - mean)).sum() / variance - 1), 0.0)
+        return DirichletScores(concentration, StepLaw(mean, self.edges), self.edges)
