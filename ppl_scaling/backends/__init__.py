@@ -1,7 +1,12 @@
 """Language models and reward models that sessions run on.
 
-This is the only place that knows tokenizers, caches and devices. Import :mod:`ppl_scaling.backends.finite` alone to work
-without transformers.
+This is the only place that knows tokenizers, caches and devices.
+
+A language model is a :class:`TransformersLanguageModel`, or a :class:`FiniteLanguageModel` given by a table. A reward
+model comes from :func:`load_reward_model`, which finds its family, or is a :class:`FiniteRewardModel`. Where a reasoning
+step ends is said by a boundary (:class:`Delimiter`, :class:`Sentence`, :class:`TokenCount`, :class:`When`,
+:class:`AnyOf`), and where an answer ends before the model says so, by a stop pattern (:class:`Boxed`, :class:`StopText`,
+:class:`StopWhen`). A :class:`Preset` of :data:`PRESETS` holds the settings of a paper.
 """
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel

@@ -45,9 +45,9 @@ def load_checkpoint(
         Such as ``"bfloat16"``; default: the checkpoint's own. Weights of a GGUF file are dequantized, to float32 by default.
     device_map : str or dict, optional
         Spreads a model that no single GPU can hold, in place of ``device``: ``"auto"`` or a map from modules to devices, as
-        accelerate takes it. Needs the extra ``accelerate``.
+        accelerate takes it. Needs the package accelerate.
     gguf_file : str, optional
-        A GGUF file in the folder or the model of the hub. Needs the extra ``gguf``.
+        A GGUF file in the folder or the model of the hub. Needs the packages gguf and accelerate.
     trust_remote_code : bool, default False
         Whether Python code that comes with the checkpoint may run.
     revision : str, optional
@@ -72,7 +72,7 @@ def load_checkpoint(
     precision = "auto" if dtype is None else _dtype(dtype)
     arguments: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if gguf_file is not None:
-        _require("a GGUF file", "gguf", "gguf", "accelerate")
+        _require("a GGUF file", "gguf", "accelerate")
         arguments["gguf_file"] = gguf_file
     if revision is not None:
         arguments["revision"] = revision
@@ -162,15 +162,15 @@ def _check_device_map(device_map: Any, device: Any) -> None:
             f"expected a device_map among {', '.join(_DEVICE_MAPS)} or a dict from modules to devices, got {device_map!r}; "
             "a single device goes to device"
         )
-    _require("a device_map", "accelerate", "accelerate")
+    _require("a device_map", "accelerate")
 
 
-def _require(what: str, extra: str, *packages: str) -> None:
+def _require(what: str, *packages: str) -> None:
     for package in packages:
         try:
             importlib.import_module(package)
         except ImportError:
-            raise BackendError(f"{what} needs the package {package}: pip install ppl-scaling[{extra}]") from None
+            raise BackendError(f"{what} needs the package {package}: pip install {' '.join(packages)}") from None
 
 
 def _device(device: str | torch.device | None) -> torch.device:

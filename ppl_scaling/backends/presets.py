@@ -21,21 +21,28 @@ __all__ = ["PRESETS", "Preset", "preset_named"]
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of a published experiment.
+    """Settings of a published experiment, all but the models and the method.
 
     Attributes
     ----------
     name : str
+        Its key in :data:`PRESETS`, and its name on the command line.
     source : str
         Where the settings are stated.
     system_prompt : str
+        Goes in front of the problem in the chat template of the language model.
     boundary : StepBoundary
+        Where a reasoning step ends.
     stop : StopPattern or None
+        Which texts are complete answers although the model would go on; None if only the model ends its text.
     temperature : float
+        Divides the logits of the language model.
     max_steps : int
+        Longest answer in steps.
     max_step_tokens : int
+        Longest step in tokens.
     max_tokens : int or None
-        Longest answer; None where only the steps are limited.
+        Longest answer in tokens; None where only the steps and the model's context limit it.
     top_p : float or None
         Nucleus of the sampler; None where the whole vocabulary is sampled from.
     """
@@ -52,11 +59,11 @@ class Preset:
     top_p: float | None = None
 
     def for_language_model(self) -> dict[str, Any]:
-        """Keyword arguments of ``TransformersLanguageModel``."""
+        """Keyword arguments of ``TransformersLanguageModel``: ``system_prompt``, ``boundary`` and ``stop``."""
         return {"system_prompt": self.system_prompt, "boundary": self.boundary, "stop": self.stop}
 
     def for_state_space(self) -> dict[str, Any]:
-        """Keyword arguments of ``LanguageModelStateSpace``."""
+        """Keyword arguments of ``LanguageModelStateSpace``: the sampling settings and the limits."""
         return {
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -120,7 +127,7 @@ PRESETS = {
         ),
     )
 }
-"""Presets by name."""
+"""Presets by name: ``"qwen2.5-math"``, ``"llama-3"`` and ``"optscale"``."""
 
 
 def preset_named(name: str) -> Preset:

@@ -37,6 +37,13 @@ class Boxed:
 class StopText:
     """An answer is complete once it contains a text.
 
+    What the step goes on to write after the text, until its boundary, still belongs to the answer.
+
+    Parameters
+    ----------
+    text : str
+        At least one character.
+
     Raises
     ------
     TypeError
@@ -64,6 +71,11 @@ class StopText:
 @dataclass(frozen=True)
 class StopWhen:
     """An answer is complete as soon as a function of its text says so.
+
+    Parameters
+    ----------
+    function : callable of str -> bool
+        Takes the whole answer so far, at the end of every step. It should depend on nothing but the text.
 
     Raises
     ------

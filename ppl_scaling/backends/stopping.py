@@ -60,7 +60,8 @@ class Delimiter:
 
     Parameters
     ----------
-    text : str, default "\\n"
+    text : str, default "\n"
+        At least one character.
 
     Raises
     ------
@@ -107,6 +108,7 @@ class TokenCount:
     Parameters
     ----------
     num_tokens : int
+        At least 1.
 
     Raises
     ------
@@ -249,12 +251,14 @@ class AnyOf:
     Parameters
     ----------
     *boundaries : StepBoundary, str, int or callable
-        As :func:`as_boundary` takes them.
+        A boundary, the text of a delimiter, a number of tokens, or a function of the step's text.
 
     Raises
     ------
+    TypeError
+        If one is none of these.
     ValueError
-        If there are none.
+        If there are none, a delimiter is empty, or a number of tokens is below 1.
     """
 
     boundaries: tuple[StepBoundary, ...]
@@ -284,6 +288,8 @@ def as_boundary(policy: StepBoundary | str | int | Callable[[str], bool]) -> Ste
     ------
     TypeError
         If ``policy`` is none of these.
+    ValueError
+        If the delimiter is empty, or the number of tokens below 1.
     """
     if not isinstance(policy, (type, bool)):
         if isinstance(policy, StepBoundary):

@@ -34,19 +34,40 @@ class TransformersLanguageModel:
         A causal language model, on the device and in the dtype it is to run in.
     tokenizer : transformers.PreTrainedTokenizerBase
     boundary : StepBoundary, str, int or callable, default ``Delimiter("\n")``
-        Where a reasoning step ends; as :func:`~ppl_scaling.backends.stopping.as_boundary` takes it.
+        Where a reasoning step ends: a boundary, the text of a delimiter, a number of tokens, or a function of the step's
+        text.
     stop : StopPattern, str or callable, optional
-        Which texts are complete answers, although the model would go on. It is asked at the end of every step.
+        Which texts are complete answers, although the model would go on: a stop pattern, a text that such an answer
+        contains, or a function of the answer's text. It is asked at the end of every step.
     system_prompt : str, optional
-        Goes in front of the problem in the chat template.
+        Goes in front of the problem in the chat template, or stands before the problem where there is no template.
     micro_batch : int, optional
-        Largest number of particles that pass through the model at once; default: all. When memory runs out it is halved,
-        and the run goes on.
+        Largest number of rows, of all problems together, that pass through the model at once; default: all. When memory
+        runs out it is halved, and the run goes on.
+
+    Attributes
+    ----------
+    context_length : int
+        Longest text in tokens, prompt included.
+    end_tokens : frozenset of int
+        Tokens that end a text.
+    micro_batch : MicroBatch
+        ``micro_batch.num_rows`` is how many rows pass at once, None for all; what a run has halved stays so.
 
     Raises
     ------
+    TypeError
+        If ``boundary`` or ``stop`` is none of what is listed above.
+    ValueError
+        If a delimiter or stop text is empty, or a number is below 1.
     BackendError
         If the architecture is not supported, or nothing tells which token ends a text.
+
+    Examples
+    --------
+    >>> from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH
+    >>> TransformersLanguageModel.from_pretrained(LANGUAGE_MODEL_PATH, device="cpu", stop=r"\boxed{")
+    TransformersLanguageModel(LlamaForCausalLM, cpu, float32, boundary=Delimiter('\n'), stop=StopText('\\boxed{'))
     """
 
     def __init__(
@@ -89,13 +110,15 @@ class TransformersLanguageModel:
         ----------
         name_or_path : str or path
         device : str or torch.device, optional
-            Default: a GPU when torch sees one, else the CPU.
+            Such as ``"cuda:1"``; default: the first GPU when torch sees one, else the CPU.
         dtype : str or torch.dtype, optional
             Such as ``"bfloat16"``; default: the checkpoint's own.
         device_map : str or dict, optional
-            Spreads the model over several devices, in place of ``device``.
+            Spreads the model over several devices, in place of ``device``: ``"auto"``, or a map from modules to devices.
+            Needs the package accelerate.
         gguf_file : str, optional
-            A GGUF file in the folder or the model of the hub; a path that ends in ``.gguf`` may be given as it is.
+            A GGUF file in the folder or the model of the hub; a path that ends in ``.gguf`` may be given as it is. Needs
+            the packages gguf and accelerate.
         trust_remote_code : bool, default False
             Whether Python code that comes with the checkpoint may run.
         revision : str, optional
@@ -105,8 +128,12 @@ class TransformersLanguageModel:
 
         Raises
         ------
+        TypeError, ValueError
+            If the device, the dtype or the device map is unknown, two arguments exclude each other, or the constructor
+            raises it.
         BackendError
-            If nothing can be loaded from there; the message says what was looked for and what went wrong.
+            If nothing can be loaded from there; the message says what was looked for and what went wrong. Or if the
+            constructor raises it.
         """
         model, tokenizer = load_checkpoint(
             AutoModelForCausalLM,
@@ -133,10 +160,23 @@ class TransformersLanguageModel:
     ) -> TransformersSession:
         """Open a session of ``num_particles`` rows for each prompt.
 
+        Parameters
+        ----------
+        prompts : sequence of str
+            Problems, without template and system prompt.
+        num_particles : int
+            Rows of each.
+        max_step_tokens : int
+            Longest step in tokens.
+        max_tokens : int or None
+            Longest answer in tokens; None for what the context holds.
+
         Raises
         ------
+        TypeError
+            If ``prompts`` is one string, or one of them is not a string.
         ValueError
-            If a prompt is empty, or leaves no room for an answer in the model's context.
+            If there are none, one is empty, or one leaves no room for an answer in the model's context.
         """
         check_prompts(prompts)
         encoded = {prompt: render_prompt(self.tokenizer, prompt, self.system_prompt) for prompt in prompts}
@@ -147,6 +187,13 @@ class TransformersLanguageModel:
                     f"got one of {len(tokens)} tokens"
                 )
         return TransformersSession(self, prompts, encoded, num_particles, max_step_tokens, max_tokens)
+
+    def __repr__(self) -> str:
+        model, stop = self.model, "" if self.stop is None else f", stop={self.stop}"
+        name = getattr(model, "name_or_path", "")
+        what = type(model).__name__ if not name or os.path.isdir(name) else repr(name)
+        dtype = str(model.dtype).removeprefix("torch.")
+        return f"{type(self).__name__}({what}, {model.device}, {dtype}, boundary={self.boundary}{stop})"
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -65,8 +65,10 @@ class TransformersRewardModel(ABC):
     backbone : transformers.PreTrainedModel
         The model without its head.
     context_length : int
+        Longest text in tokens, prompt included. An answer that outgrows it counts as truncated.
     micro_batch : MicroBatch
-        How many rows go through the model at once; it shrinks when memory runs out.
+        ``micro_batch.num_rows`` is how many rows pass at once, None for all; it shrinks when memory runs out, and may be
+        set.
     encode : callable of (text, special_tokens=False) to tuple of int
         The tokenizer with a memory.
 
@@ -112,8 +114,8 @@ class TransformersRewardModel(ABC):
         cls: type[Model],
         name_or_path: str | os.PathLike[str],
         *,
-        device: str | None = None,
-        dtype: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
         **options: Any,
     ) -> Model:
         """Load a local folder or a model of the hub.
@@ -121,16 +123,23 @@ class TransformersRewardModel(ABC):
         Parameters
         ----------
         name_or_path : str or path
-        device : str, optional
-            Default: a GPU when torch sees one, else the CPU.
-        dtype : str, optional
+            Also a GGUF file.
+        device : str or torch.device, optional
+            Such as ``"cuda:1"``; default: the first GPU when torch sees one, else the CPU.
+        dtype : str or torch.dtype, optional
             Such as ``"bfloat16"``; default: the checkpoint's own.
         **options
-            Those that the constructor knows go there, the others to ``load_checkpoint``.
+            Those that the constructor knows go there; the others are ``device_map``, ``gguf_file``, ``revision`` and
+            ``trust_remote_code``, as ``TransformersLanguageModel.from_pretrained`` takes them.
 
         Raises
         ------
+        TypeError
+            If an option is unknown.
+        ValueError
+            If the device or the dtype is unknown, or the constructor raises it.
         BackendError, ConstantScoreError
+            If nothing can be loaded from there, or the constructor raises it.
         """
         if cls.auto_class is None:
             raise BackendError(f"expected {cls.__name__} to name the class that loads it as auto_class, got none")
@@ -186,8 +195,10 @@ class TransformersRewardModel(ABC):
 
         Raises
         ------
+        TypeError
+            If ``prompts`` is one string, or one of them is not a string.
         ValueError
-            If a prompt is empty or longer than the model's context.
+            If there are none, or one is empty or longer than the model's context.
         """
         check_prompts(prompts)
         return TransformersRewardSession(self, prompts, num_particles, self.aggregation)

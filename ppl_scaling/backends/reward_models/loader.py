@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import torch
+
 from ppl_scaling.backends.loading import read_config
 from ppl_scaling.backends.reward_models.base import TransformersRewardModel
 from ppl_scaling.backends.reward_models.judge import JudgeRewardModel
@@ -38,8 +40,8 @@ def load_reward_model(
     *,
     family: str | type[TransformersRewardModel] | None = None,
     aggregation: str | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
     **options: Any,
 ) -> TransformersRewardModel:
     """Load a reward model of any family.
@@ -49,18 +51,19 @@ def load_reward_model(
     Parameters
     ----------
     name_or_path : str or path
-        A local folder or a model of the hub.
+        A local folder, a GGUF file or a model of the hub.
     family : str or type, optional
         A name among ``FAMILIES`` or a class of your own. Default: what the configuration tells, and never a guess; a judge
         and most other causal language models have to be asked for.
     aggregation : {"last", "min", "prod", "mean", "whole-prefix"}, optional
         Default: the family's, ``"last"`` for scores of steps and ``"whole-prefix"`` for classifiers of texts and judges.
-    device : str, optional
-        Default: a GPU when torch sees one, else the CPU.
-    dtype : str, optional
-        Such as ``"bfloat16"``; default: the checkpoint's own.
+    device : str or torch.device, optional
+        Such as ``"cuda:1"``; default: the first GPU when torch sees one, else the CPU.
+    dtype : str or torch.dtype, optional
+        Such as ``"bfloat16"``; default: the checkpoint's own. Scores are computed from float32 logits in any case.
     **options
-        Settings of the family (``prompt`` of a judge) and options of ``load_checkpoint`` (``device_map``, ``revision``).
+        Settings of the family (such as ``prompt`` of a judge), and ``device_map``, ``gguf_file``, ``revision`` and
+        ``trust_remote_code`` as ``TransformersLanguageModel.from_pretrained`` takes them.
 
     Returns
     -------
@@ -68,8 +71,10 @@ def load_reward_model(
 
     Raises
     ------
+    TypeError
+        If ``family`` is neither a name nor a class of reward models, or an option is unknown.
     ValueError
-        If the family or the aggregation is unknown.
+        If the family, the aggregation, the device or the dtype is unknown.
     BackendError
         If the configuration does not tell the family, or nothing can be loaded from there.
     ConstantScoreError
