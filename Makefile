@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test check benchmark benchmark-speed study pretrain clean
+.PHONY: demo test check benchmark benchmark-speed study notebooks docs pretrain clean
 
 # torch goes first and alone: so no other package's open range chooses a build of it.
 .venv/installed: pyproject.toml constraints.txt
@@ -35,6 +35,25 @@ benchmark-speed: .venv/installed
 # The scaling study that tutorial 8 reads; goes on where it was when it is interrupted.
 study: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/scaling_study.py --folder build/study
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet -e ".[docs]" -c constraints.txt
+	touch $@
+
+# Runs the tutorials and writes them as notebooks; TUTORIALS="01 08" takes only those.
+notebooks: .venv/installed-docs
+	$(BIN)/python tutorials/site/render.py $(TUTORIALS)
+
+# The documentation site, in build/docs. Pages are made in a copy, so that nothing is written beside their sources.
+docs: .venv/installed-docs
+	rm -rf build/site build/docs build/doctrees
+	mkdir -p build
+	cp -r tutorials/site build/site
+	mkdir build/site/tutorials
+	cp tutorials/*.ipynb build/site/tutorials
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees build/site build/docs
+	$(BIN)/python tutorials/site/links.py build/docs
+	@echo "see build/docs/index.html"
 
 # Trains the embedded language model and reward model again (an hour on two cores; models this small are faster on one thread
 # a process).

@@ -8,6 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import jupytext
 import pytest
 
 import ppl_scaling
@@ -15,7 +16,9 @@ import ppl_scaling.inference
 import ppl_scaling.models
 from ppl_scaling.cli import main
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SITE = ROOT / "tutorials" / "site"
 # The layout's mapping hides `models` and `inference` from a walk that starts at the package. The recipe in
 # `models.pretrained` is a program of its own.
 PACKAGES = [ppl_scaling, ppl_scaling.models, ppl_scaling.inference]
@@ -54,3 +57,49 @@ def test_commands_of_the_readme(line, monkeypatch, capsys):
 
 def test_the_readme_gives_the_two_commands():
     assert "make demo" in README and "make test" in README
+
+
+@pytest.mark.parametrize("page", ["start", "next_steps"])
+def test_python_of_the_site(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (SITE / f"{page}.md").read_text(), flags=re.S)
+    assert blocks
+    exec("\n".join(blocks), {"__name__": page})
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["models", "models.scores", "inference", "inference.optscale", "backends", "tasks", "diagnostics"],
+)
+def test_the_reference_has_every_public_name_once(package):
+    name = f"ppl_scaling.{package}"
+    page = (SITE / "reference" / f"{package.rpartition('.')[2]}.md").read_text()
+    tables = re.findall(rf"```{{public-names}} {re.escape(name)}\n(.*?)```", page, flags=re.S)
+    assert sorted(" ".join(tables).split()) == sorted(importlib.import_module(name).__all__)
+
+
+def test_every_page_of_the_site_can_be_reached():
+    listed = set()
+    for page in SITE.rglob("*.md"):
+        for table in re.findall(r"```{toctree}\n(.*?)```", page.read_text(), flags=re.S):
+            listed |= {(page.parent / entry).resolve() for entry in table.split() if not entry.startswith((":", "/"))}
+    pages = {page.with_suffix("").resolve() for page in SITE.rglob("*.md")}
+    assert pages - listed == {(SITE / "index").resolve()}
+
+
+TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
+
+
+@pytest.mark.parametrize("source", TUTORIALS, ids=lambda path: path.stem)
+def test_every_tutorial_is_rendered_as_it_is_now(source):
+    """`make notebooks` writes the notebooks; TUTORIALS="03" for one alone."""
+    notebook = source.with_suffix(".ipynb")
+    assert notebook.exists(), f"make notebooks TUTORIALS={source.name[:2]} writes it"
+    rendered, written = jupytext.read(notebook), jupytext.read(source, fmt="py:percent")
+    cells = [[(cell.cell_type, cell.source) for cell in one.cells] for one in (rendered, written)]
+    assert cells[0] == cells[1], f"make notebooks TUTORIALS={source.name[:2]} renders it again"
+    assert any(cell.get("outputs") for cell in rendered.cells) and notebook.stat().st_size < 400_000
+
+
+def test_no_notebook_is_left_over():
+    assert {one.stem for one in (ROOT / "tutorials").glob("*.ipynb")} == {one.stem for one in TUTORIALS}

@@ -16,6 +16,7 @@ from ppl_scaling.cli.curve import curve
 from ppl_scaling.cli.diagnose import diagnose
 from ppl_scaling.cli.evaluate import evaluate
 from ppl_scaling.cli.lists import ListCommand
+from ppl_scaling.cli.methods import METHODS_HELP
 from ppl_scaling.cli.problems import problems
 from ppl_scaling.cli.solve import solve
 from ppl_scaling.errors import PPLScalingError
@@ -25,15 +26,16 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="ppl-scaling",
     help="Inference-time scaling of language models as probabilistic inference.",
+    epilog='Example: ppl-scaling solve "Mia has 3 boxes of 12 pens. How many pens has Mia?" --num-particles 32',
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(solve)
+app.command(epilog=METHODS_HELP)(solve)
 app.command()(problems)
 app.command()(calibrate)
-app.command(cls=ListCommand)(evaluate)
-app.command(cls=ListCommand)(curve)
+app.command(cls=ListCommand, epilog=METHODS_HELP)(evaluate)
+app.command(cls=ListCommand, epilog=METHODS_HELP)(curve)
 app.command()(diagnose)
 
 

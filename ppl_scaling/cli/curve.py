@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ppl_scaling.cli.evaluate import read
+from ppl_scaling.cli.methods import complete_method
 from ppl_scaling.cli.options import GradingOptions, ModelOptions, ProblemOptions, takes
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def curve(
     models: ModelOptions,
     methods: Annotated[
         list[str],
-        typer.Option(help="Names, with settings of their own after a colon: particle-filter:likelihood=twist,beta=4."),
+        typer.Option(
+            help="Methods below, with settings of their own after a colon: particle-filter:beta=4.",
+            autocompletion=complete_method,
+        ),
     ],
     output_dir: Annotated[
         str, typer.Option(help="Folder of table, picture and results. If it is there, the sweep goes on.")
@@ -46,18 +50,24 @@ def curve(
     ] = None,
     share_completions: Annotated[
         bool,
-        typer.Option(help="Draw the completions of votes and best-of-N once, for all of these and for all budgets."),
+        typer.Option(
+            " /--no-share-completions",
+            help="Draw new completions for each of these and for every budget. Default: the same ones for all.",
+            show_default=False,
+            rich_help_panel="Votes and best-of-N",
+        ),
     ] = True,
     title: Annotated[str | None, typer.Option(help="Title of the picture.")] = None,
 ) -> None:
     """Compare methods at several budgets: accuracy with intervals, against budget and against generated tokens.
 
-    Writes curve.csv, curve.json and curve.png, .pdf and .svg; comparison.csv and .json, against the reference at the same
-    number of tokens, and by the budget for the same accuracy; and below results/ a line for every problem. Interrupted, even
-    killed, it goes on when the same command is given again; it may then have more methods, budgets or seeds.
+    Writes curve.csv, .json, .png, .pdf and .svg, and below results/ a line for every problem.
 
-    Example: ppl-scaling curve problems.jsonl --methods particle-filter best-of-n majority-vote --budgets 1 4 16 --seeds 0 1
-    --output-dir sweep
+    Writes comparison.csv and .json: accuracy at the same number of tokens, and the budget for the same accuracy.
+
+    Interrupted, even killed, it goes on when the same command is given again; also with more methods, budgets or seeds.
+
+    Example: ppl-scaling curve problems.jsonl --methods particle-filter best-of-n --budgets 1 4 16 --output-dir sweep
     """
     from rich.console import Console
 

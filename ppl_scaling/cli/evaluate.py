@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ppl_scaling.cli.methods import complete_method
 from ppl_scaling.cli.options import GradingOptions, ModelOptions, ProblemOptions, takes
 
 __all__ = ["evaluate", "read"]
@@ -25,7 +26,11 @@ def evaluate(
         str, typer.Option(help="Results, one JSON line a problem. If the file is there, the evaluation goes on from it.")
     ],
     method: Annotated[
-        str, typer.Option(help="Its name, and settings of its own after a colon: particle-gibbs:num_iterations=8.")
+        str,
+        typer.Option(
+            help="A method below, with settings of its own after a colon: particle-filter:beta=4.",
+            autocompletion=complete_method,
+        ),
     ] = "particle-filter",
     num_particles: Annotated[
         int | None, typer.Option(help="Particles, or completions, of each problem. Default: the method's.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ppl_scaling.inference import Method
     from ppl_scaling.interfaces import AnswerFormat
 
-__all__ = ["METHODS", "MethodEntry", "MethodSpec"]
+__all__ = ["METHODS", "METHODS_HELP", "MethodEntry", "MethodSpec", "complete_method"]
 
 _PROPOSAL = ("draft", "proposal_temperature", "proposal_top_k", "proposal_top_p")
 _GIVEN = {"self", "model", "proposal", "answer_format", "replicated", "prior"}  # made here, and nothing to be typed
@@ -77,6 +77,12 @@ METHODS: Mapping[str, MethodEntry] = {
     "optscale": MethodEntry(_OPTSCALE, "OptScale"),
     "optscale-replicates": MethodEntry(_OPTSCALE, "OptScaleReplicates", ("max_replicates",), around="particle-filter"),
 }
+METHODS_HELP = f"Methods: {', '.join(METHODS)}."
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """Give the names that a shell may complete a method to."""
+    return [name for name in METHODS if name.startswith(incomplete)]
 
 
 @dataclass(frozen=True)

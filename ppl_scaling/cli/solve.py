@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ppl_scaling.cli.methods import complete_method
 from ppl_scaling.cli.options import ModelOptions, takes
 
 __all__ = ["solve"]
@@ -20,7 +21,11 @@ def solve(
     problem: Annotated[str, typer.Argument(help="The problem, in quotes.")],
     models: ModelOptions,
     method: Annotated[
-        str, typer.Option(help="Its name, and settings of its own after a colon: particle-gibbs:num_iterations=8.")
+        str,
+        typer.Option(
+            help="A method below, with settings of its own after a colon: particle-filter:beta=4.",
+            autocompletion=complete_method,
+        ),
     ] = "particle-filter",
     num_particles: Annotated[
         int | None, typer.Option(help="Particles, or completions. Default: the method's; 16 for the particle filter.")

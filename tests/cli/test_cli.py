@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ppl_scaling.cli.methods import METHODS, complete_method
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
 from ppl_scaling.tasks import generate_problems
 
@@ -152,8 +153,13 @@ def test_the_likelihood_follows_the_aggregation_unless_it_is_given(cli, options,
     )
 
 
-@pytest.mark.parametrize("command", [[], ["solve"], ["problems"], ["evaluate"], ["curve"]])
-def test_help(cli, command):
+@pytest.mark.parametrize("command", [[], ["solve"], ["problems"], ["evaluate"], ["curve"], ["diagnose"], ["calibrate"]])
+def test_help_has_an_example_and_is_whole_at_80_columns(cli, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     ran = cli(*command, "--help")
-    assert ran.returncode == 0 and "Usage" in ran.stdout
-    assert not command or "Example" in ran.stdout
+    assert ran.returncode == 0 and "Usage" in ran.stdout and "Example" in ran.stdout
+    assert "…" not in ran.stdout
+
+
+def test_methods_can_be_completed():
+    assert complete_method("best") == ["best-of-n"] and set(complete_method("")) == set(METHODS)
