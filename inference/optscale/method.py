@@ -102,7 +102,7 @@ class OptScale(RoundSampling):
     target_score, confidence, price, price_per, give_up_below, peek : optional
         Settings of rules that are named.
     score_model : str or score model, optional
-        Default: ``"beta"``, or ``"truncated-normal"`` for a plug-in rule.
+        Default: ``"logit-normal"``, or ``"truncated-normal"`` for a plug-in rule.
     prior : Prior or callable of str to Prior, optional
         What is known of the law of scores beforehand, for all problems or for each one; default: that of the score model.
     min_completions : int, default 1

@@ -27,10 +27,12 @@ class LogitNormalScores(ScoreModel):
     as exactly 0 or 1 is known to be that near and no nearer. The law stays continuous: ``P(s >= 1) = 0``, and a target of
     exactly 1 is out of reach.
 
-    **Prior**: ``location ~ Normal(2.5, 1.5)`` and ``log_scale ~ Normal(0, 0.6)``. Verifier scores are skewed towards 1: over
-    sampled answers to 4501 MATH problems (OptScale's training data, Qwen2.5-Math-PRM-7B) the mean score has median 0.95 and
-    the logit of it is 2.9 with a spread of 0.9 between problems; the prior is wider and lower, because other verifiers and
-    harder problems are. A scale between 0.3 and 3.2 covers scores from near equal to bimodal.
+    **Prior**: ``location ~ Normal(0.5, 2.5)`` and ``log_scale ~ Normal(0, 0.6)``: neutral between verifiers. Over sampled
+    answers to 4501 MATH problems (OptScale's training data, Qwen2.5-Math-PRM-7B) the mean score has median 0.95 and the
+    logit of it is 2.9 with a spread of 0.9 between problems; on the word problems of the embedded models logits are at -2.2
+    with a spread of 1.1. Both are within about one standard deviation, and one score is enough to leave the other
+    behind: decisions with this prior cost hardly more than with one that was fitted to other problems of the same verifier
+    (``tests/benchmarks/optscale_replay.py``). A scale between 0.3 and 3.2 covers scores from near equal to bimodal.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class LogitNormalScores(ScoreModel):
 
     name: ClassVar[str] = "logit-normal"
     parameters: ClassVar[tuple[str, ...]] = ("location", "log_scale")
-    default_prior: ClassVar[Prior] = Prior({"location": 2.5, "log_scale": 0.0}, {"location": 1.5, "log_scale": 0.6})
+    default_prior: ClassVar[Prior] = Prior({"location": 0.5, "log_scale": 0.0}, {"location": 2.5, "log_scale": 0.6})
 
     def log_prob(self, scores: Tensor, values: Values) -> Tensor:
         """Log-density of each score; see :class:`~ppl_scaling.models.scores.base.ScoreModel`."""

@@ -14,6 +14,7 @@ from ppl_scaling.inference.optscale import (
     AllOf,
     AnswerRule,
     AnyOf,
+    CoverageRule,
     Evidence,
     GuaranteeRule,
     PlugInRule,
@@ -284,7 +285,7 @@ def test_before_anything_is_seen_the_prior_decides():
         (lambda: AnswerRule(0.9).decide(Evidence((0.5,), 3)), "evidence with answers"),
         (lambda: replay(PriceRule(1), evidence(), min_completions=6), "1 <= min_completions <= max_completions <= 5, got 6"),
         (lambda: replay(PriceRule(1), evidence(), round_size=0), "round_size to be at least 1, got 0"),
-        (lambda: stopping_rule("luck"), "a stopping rule among guarantee, price, answer, .*, got 'luck'"),
+        (lambda: stopping_rule("luck"), "a stopping rule among guarantee, price, coverage, answer, .*, got 'luck'"),
         (lambda: stopping_rule("price"), "a price for the rule 'price'"),
         (lambda: stopping_rule("answer", price=1.0), "no price, of which the rule 'answer' makes no use"),
         (lambda: stopping_rule(PriceRule(1), confidence=0.9), "a rule or the settings of one, got both: confidence"),
@@ -296,7 +297,10 @@ def test_mistakes_are_said(make, message):
 
 
 def test_rules_by_name():
-    assert stopping_rule(None) == GuaranteeRule(0.95, 0.9)
+    assert stopping_rule(None, confidence=0.8).confidence == 0.8
+    assert isinstance(stopping_rule(None), CoverageRule) and stopping_rule(None) == stopping_rule("coverage")
+    assert stopping_rule("coverage", price=0.2, confidence=0.7) == CoverageRule(0.7, 0.2)
+    assert stopping_rule(None, give_up_below=0.0) == GuaranteeRule(0.95, 0.9, give_up_below=0.0)
     assert stopping_rule(None, price=0.1) == PriceRule(0.1)
     assert stopping_rule(None, target_score=0.8, price=0.1) == AnyOf((GuaranteeRule(0.8, 0.9), PriceRule(0.1)))
     assert stopping_rule("guarantee and answer", confidence=0.8) == AllOf((GuaranteeRule(0.95, 0.8), AnswerRule(0.8)))
