@@ -5,6 +5,8 @@ of the prior (``optscale_replay.py --check`` holds the decisions against the lib
 a product of matrices.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy import special, stats
@@ -12,6 +14,16 @@ from scipy import special, stats
 from ppl_scaling.models.scores import Prior
 
 GRID = np.linspace(0, 1, 201)
+
+
+class Outlook(NamedTuple):
+    """What the rules look at; see :meth:`Nodes.decide`."""
+
+    gain: np.ndarray
+    missed: np.ndarray
+    planned: np.ndarray
+    fresh: np.ndarray
+    mean: np.ndarray
 
 
 class Nodes:
@@ -29,12 +41,12 @@ class Nodes:
         What a score is worth, increasing; default: itself.
     """
 
-    def __init__(self, model, targets, caps, peeks, length, value=None, side=33, draws=1024):
+    def __init__(self, model, targets, caps, peeks, length, value=None, sides=(49, 21), draws=1024):
         self.caps, self.peeks = caps, peeks
         prior, names = model.prior, model.parameters
         if len(names) == 2:
-            z = np.linspace(-3.8, 3.8, side)
-            unit = np.stack(np.meshgrid(z, z, indexing="ij"), -1).reshape(-1, 2)
+            axes = [np.linspace(-3.2, 3.2, side) for side in sides]
+            unit = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
             self.log_weights = stats.norm.logpdf(unit).sum(1)
         else:
             unit = stats.norm.ppf(np.clip(stats.qmc.Sobol(len(names), seed=0).random(draws), 1e-6, 1 - 1e-6))
@@ -77,6 +89,10 @@ class Nodes:
             Probability that all completions that a cap still allows stay below a target.
         planned : array, shape (peeks, orders, targets, length)
             Probability that 1, 2, ... further ones do, after a peek.
+        fresh : array, shape (orders, length, targets)
+            Probability that as many completions as have been drawn, were they drawn anew, would stay below a target.
+        mean : array, shape (orders, length)
+            Expected score of the next completion.
         """
         weights = self.weights(pool)
         cell = np.clip(np.searchsorted(GRID, pool.best, side="right") - 1, 0, len(GRID) - 2)
@@ -90,7 +106,9 @@ class Nodes:
             ]
         )
         planned = torch.stack([torch.einsum("ok,mkt->otm", weights[:, n - 1], self.powers[1:]) for n in self.peeks])
-        return ((1 - share) * low + share * high).numpy(), missed.numpy(), planned.numpy()
+        fresh = torch.stack([weights[:, n] @ self.powers[n + 1] for n in range(weights.shape[1])], 1)
+        gain = (1 - share) * low + share * high
+        return Outlook(*(one.numpy() for one in (gain, missed, planned, fresh, ahead[..., 0])))
 
 
 class Dirichlet:
@@ -124,7 +142,8 @@ class Dirichlet:
         missed = np.stack([all_below(np.maximum(cap - n, 0)[:, None], under, over) for cap in self.caps])
         at = [(under[:, peek - 1, :, None], over[:, peek - 1, :, None]) for peek in self.peeks]
         planned = np.stack([all_below(n, *one) for one in at])
-        return gain, missed, planned
+        mean = (self.concentration * self.gain[0] + pool.seen.cumsum(1)) / (self.concentration + n)
+        return Outlook(gain, missed, planned, all_below(n[:, None], under, over), mean)
 
 
 class PlugIn:

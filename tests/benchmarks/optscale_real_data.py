@@ -2,7 +2,7 @@
 
     PPL_SCALING_DATA=... OMP_NUM_THREADS=1 python tests/benchmarks/optscale_real_data.py
 
-Two data sets, found where the variable says (without them the script says so and ends):
+Three data sets, the first two found where the variable says (without them the script says so and goes on):
 
 - mean and standard deviation of the scores of Qwen2.5-Math-PRM-7B for each of 4501 MATH problems
   (Albertwyk/OptScale, MIT). They have no shapes; but they say which means and deviations there are, and that some cannot be
@@ -11,6 +11,7 @@ Two data sets, found where the variable says (without them the script says so an
   (QwenLM/Qwen2.5-Math, MIT). Scores are mapped to (0, 1) by the logistic function. Each law is fitted as a hierarchy over
   problems, and compared by leaving scores out. Then half of the problems keep their labels, and the joint model of score and
   correctness says how probably each score of the other half is right.
+- The first 8 completions of each of the 100 tuning problems of the embedded models (``draw_pools.py``), for the same comparison.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from draw_pools import load_pools
 from rich.console import Console
 from rich.table import Table
 from scipy import special, stats
@@ -91,6 +93,15 @@ def outcome_scores(path):
     return scores, np.array([one["correct"] for one in rows], dtype=float)
 
 
+def embedded_scores():
+    """Scores of the tuning problems, shape (problems, completions); what has no answer is left out with its problem."""
+    stored = load_pools()
+    tuning = stored["split"] == "validation"
+    first = np.s_[:8]
+    answered = (stored["answer"][tuning][:, first] >= 0).all(1)
+    return special.expit(stored["logit"][tuning][:, first].astype(float))[answered]
+
+
 def compare_laws(scores, how, settings, seed):
     """Fit every law as a hierarchy and print the comparison by leave-one-out."""
     fits = {}
@@ -144,7 +155,7 @@ def main():
     parser.add_argument("--fit", choices=FITS, default="nuts")
     parser.add_argument("--num-draws", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("moments", "laws", "correctness"))
+    parser.add_argument("--only", choices=("moments", "laws", "correctness", "pools"))
     options = parser.parse_args()
     folder = Path(os.environ.get("PPL_SCALING_DATA", "nowhere"))
     moments, outcomes = folder / "optscale_train_mu_sigma_dict.json", folder / "qwen_rm72b_math100x8.jsonl"
@@ -166,6 +177,10 @@ def main():
             compare_laws(scores, options.fit, settings, options.seed)
         if options.only in (None, "correctness"):
             correctness(scores, correct, options.fit, settings, options.seed)
+    if options.only in (None, "pools"):
+        scores = embedded_scores()
+        console.print(f"\n[bold]{scores.shape[0]} problems x {scores.shape[1]} scores of the embedded models[/bold]")
+        compare_laws(scores, options.fit, settings, options.seed)
 
 
 if __name__ == "__main__":

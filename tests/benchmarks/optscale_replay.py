@@ -30,7 +30,7 @@ from scipy import special
 
 from ppl_scaling.inference.optscale.evidence import Evidence, replay
 from ppl_scaling.inference.optscale.rules import PriceRule
-from ppl_scaling.models.scores import BetaScores, LogitNormalScores, TruncatedNormalScores, TwoComponentScores
+from ppl_scaling.models.scores import BetaScores, LogitNormalScores, TruncatedNormalScores
 
 LENGTH = 64
 CAPS = 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64
@@ -38,6 +38,7 @@ PEEKS = 3, 5, 10, 20
 CONFIDENCES = 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99
 TARGET_QUANTILES = 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999
 PRICES = np.geomspace(1e-4, 0.3, 24)
+COVERED = 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.999
 VOTES = 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.999
 
 
@@ -106,7 +107,9 @@ def families(tuning, test):
 
 
 def answer_families(pools, known, votes, family):
-    """Two rules of scores and answers together, which no law of scores alone can have.
+    """Rules that need no law of scores: of scores taken for probabilities, and of scores and answers together.
+
+    If a score is the probability of being right, those drawn are all wrong with the product of one minus each.
 
     A completion whose answer has been found already can hardly raise the best score, as the score of an answer varies
     little. So the expected gain of one more is the probability of an answer that has not been found (by Good and Turing:
@@ -124,6 +127,10 @@ def answer_families(pools, known, votes, family):
         expected = (vote["once"] + 1) / (sizes + 1) * np.interp(pool.best, grid, gain)
         unseen.append(first_stop(expected <= PRICES[:, None, None], CAPS).reshape(-1, orders))
         sure.append(first_stop(pool.best * vote["of_best"] >= levels[:, None, None], CAPS).reshape(-1, orders))
+    reached = np.array(COVERED)[:, None, None]
+    covered = [np.exp(np.log1p(-np.minimum(pool.seen, 1 - 1e-12)).cumsum(1)) <= 1 - reached for pool in pools]
+    stops = [first_stop(one, CAPS).reshape(-1, orders) for one in covered]
+    yield family("ours, coverage", [(c, cap) for c in COVERED for cap in CAPS], stops)
     yield family("ours, price, unseen answers", [(c, cap) for c in PRICES for cap in CAPS], unseen)
     yield family("ours, score x votes of its answer", [(c, cap) for c in levels for cap in CAPS], sure)
 
@@ -162,13 +169,13 @@ def plug_in_families(pools, known, targets, family):
 def our_families(pools, known, targets, family):
     """Rules of the posterior, by guarantee (renewed, or planned once) and by price."""
     laws = {}
-    for kind in (TruncatedNormalScores, BetaScores, LogitNormalScores, TwoComponentScores):
-        laws[kind.name, "default prior"] = Nodes(kind(), targets, CAPS, PEEKS, LENGTH)
+    laws[LogitNormalScores.name, "default prior"] = Nodes(LogitNormalScores(), targets, CAPS, PEEKS, LENGTH)
+    for kind in (LogitNormalScores, BetaScores):
         laws[kind.name, "prior of the tuning problems"] = Nodes(
             kind(population_prior(kind(), known)), targets, CAPS, PEEKS, LENGTH
         )
     laws["Dirichlet", "uniform base"] = Dirichlet(1.0, np.linspace(0, 1, 1001), targets, CAPS, PEEKS, LENGTH)
-    for concentration in (1.0, 4.0):
+    for concentration in (4.0,):
         base = np.sort(np.concatenate(known))
         laws[f"Dirichlet {concentration:g}", "base of the tuning problems"] = Dirichlet(
             concentration, base, targets, CAPS, PEEKS, LENGTH
@@ -176,9 +183,9 @@ def our_families(pools, known, targets, family):
     orders = pools[0].order.shape[0]
     doubts = 1 - np.array(CONFIDENCES)
     for (name, prior), law in laws.items():
-        renewed, planned, priced = [], [], []
+        renewed, planned, priced, anew, worth = [], [], [], [], []
         for pool in pools:
-            gain, missed, plans = law.decide(pool)
+            gain, missed, plans, fresh, mean = law.decide(pool)
             reached = pool.best >= targets[:, None, None]
             give_up = np.moveaxis(1 - missed, -1, 0)[:, None] < doubts[:, None, None, None]  # (targets, doubts, caps, ...)
             stop = give_up | reached[:, None, None]
@@ -192,11 +199,17 @@ def our_families(pools, known, targets, family):
             total = np.maximum(np.minimum(needed, until), np.minimum(np.array(PEEKS)[:, None], until))
             planned.append(np.minimum(total[..., None, :], np.array(CAPS)[:, None]).reshape(-1, orders).astype(int))
             priced.append(first_stop(gain <= PRICES[:, None, None], CAPS).reshape(-1, orders))
+            enough = np.moveaxis(fresh, -1, 0)[:, None] <= doubts[:, None, None]
+            anew.append(first_stop(enough, CAPS).reshape(-1, orders))
+            none = np.exp(np.log1p(-np.minimum(pool.seen, 1 - 1e-12)).cumsum(1))
+            worth.append(first_stop(none * mean <= PRICES[:, None, None], CAPS).reshape(-1, orders))
         grid = [(t, c) for t in targets for c in CONFIDENCES]
         title = f"{name}, {prior}"
         yield family(f"ours, guarantee, {title}", [(*p, cap) for p in grid for cap in CAPS], renewed)
         yield family(f"ours, planned, {title}", [(*p, k, cap) for p in grid for k in PEEKS for cap in CAPS], planned)
         yield family(f"ours, price, {title}", [(c, cap) for c in PRICES for cap in CAPS], priced)
+        yield family(f"ours, total, {title}", [(*p, cap) for p in grid for cap in CAPS], anew)
+        yield family(f"ours, coverage by price, {title}", [(c, cap) for c in PRICES for cap in CAPS], worth)
 
 
 def check(pools, model, num_pools=6, prices=(0.003, 0.03)):
@@ -204,7 +217,7 @@ def check(pools, model, num_pools=6, prices=(0.003, 0.03)):
     law = Nodes(model, [0.5], CAPS, PEEKS, LENGTH)
     ours, theirs = [], []
     for pool in pools[:num_pools]:
-        gain, _, _ = law.decide(pool)
+        gain = law.decide(pool).gain
         scores = [score if answer >= 0 else None for score, answer in zip(pool.scores, pool.answers, strict=True)]
         evidence = Evidence([scores[i] for i in pool.order[0]], 0, model)
         for price in prices:
