@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
-TUTORIALS = ["01_state_space_model.py", "08_scaling_study.py"]
+TUTORIALS = [
+    "01_state_space_model.py",
+    "08_scaling_study.py",
+    "09_on_a_gpu.py",
+]
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
