@@ -73,7 +73,15 @@ class FiniteLanguageModel:
     def start(
         self, prompts: Sequence[str], num_particles: int, *, max_step_tokens: int, max_tokens: int | None
     ) -> FiniteSession:
-        """Open a session of ``num_particles`` rows for each prompt."""
+        """Open a session of ``num_particles`` rows for each prompt.
+
+        Raises
+        ------
+        TypeError
+            If ``prompts`` is one string, or one of them is not a string.
+        ValueError
+            If there are none, or one is empty.
+        """
         check_prompts(prompts)
         return FiniteSession(self, prompts, num_particles, max_step_tokens, max_tokens)
 

@@ -28,7 +28,13 @@ class FiniteRewardModel:
     Raises
     ------
     ValueError
-        If a score is not in [0, 1], or a text has none.
+        When a text is scored whose score is not in [0, 1], or that has none.
+
+    Examples
+    --------
+    >>> reward_model = FiniteRewardModel({"a": 0.9, "b": 0.2}, default=0.5)
+    >>> round(reward_model.score_logit("?", "a"), 3)
+    2.197
     """
 
     def __init__(
@@ -62,7 +68,15 @@ class FiniteRewardModel:
         return math.log(score) - math.log1p(-score)
 
     def start(self, prompts: Sequence[str], num_particles: int) -> FiniteRewardSession:
-        """Open a session of ``num_particles`` rows for each prompt."""
+        """Open a session of ``num_particles`` rows for each prompt.
+
+        Raises
+        ------
+        TypeError
+            If ``prompts`` is one string, or one of them is not a string.
+        ValueError
+            If there are none, or one is empty.
+        """
         check_prompts(prompts)
         return FiniteRewardSession(self, prompts, num_particles)
 

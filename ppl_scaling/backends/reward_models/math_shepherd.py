@@ -38,6 +38,8 @@ class MathShepherdRewardModel(CandidateRewardModel):
     ------
     BackendError
         If the tokenizer does not have ``+`` and ``-`` as one token each, or splits ``ки``.
+    ConstantScoreError
+        If the model gives the same score to everything.
 
     References
     ----------

@@ -36,6 +36,8 @@ class RLHFlowRewardModel(CandidateRewardModel):
     ------
     BackendError
         If the tokenizer has no chat template, or one that does not put turn after turn.
+    ConstantScoreError
+        If the model gives the same score to everything.
 
     References
     ----------

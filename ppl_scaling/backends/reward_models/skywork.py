@@ -28,6 +28,15 @@ class SkyworkRewardModel(HeadedRewardModel):
     aggregation : str, optional
         Default: ``"last"``.
 
+    Raises
+    ------
+    ValueError
+        If the aggregation is unknown.
+    BackendError
+        If the architecture is not supported.
+    ConstantScoreError
+        If the model gives the same score to everything.
+
     References
     ----------
     The reference code, https://github.com/SkyworkAI/skywork-o1-prm-inference (``model_utils/io_utils.py``).
