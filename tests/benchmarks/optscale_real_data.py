@@ -11,7 +11,7 @@ Three data sets, the first two found where the variable says (without them the s
   (QwenLM/Qwen2.5-Math, MIT). Scores are mapped to (0, 1) by the logistic function. Each law is fitted as a hierarchy over
   problems, and compared by leaving scores out. Then half of the problems keep their labels, and the joint model of score and
   correctness says how probably each score of the other half is right.
-- The first 8 completions of each of the 100 tuning problems of the embedded models (``draw_pools.py``), for the same comparison.
+- The first 8 completions of each of the 100 tuning problems of the embedded models (``draw_pools.py``), for the same.
 """
 
 import argparse
