@@ -15,6 +15,7 @@ from typing import Any
 __all__ = ["Displayed", "with_error", "with_interval"]
 
 _MOST_ANSWERS = 8
+_SPOKEN = {"ess": "ESS"}
 _LONGEST_ANSWER, _LONGEST_PROBLEM = 60, 400
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _FOREIGN = 'class="mathjax_ignore tex2jax_ignore"'
@@ -41,7 +42,10 @@ class Displayed:
         if hasattr(self, "answers"):
             parts.append(_table(_answer_rows(self)))
         facts = self._facts().items()
-        rows = (f"<th {_LEFT}>{_safe(name.replace('_', ' '))}</th><td {_LEFT}>{_safe(text)}</td>" for name, text in facts)
+        rows = (
+            f"<th {_LEFT}>{_safe(_SPOKEN.get(name, name.replace('_', ' ')))}</th><td {_LEFT}>{_safe(text)}</td>"
+            for name, text in facts
+        )
         return "".join([*parts, _table(rows), "</div>"])
 
 

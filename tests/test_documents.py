@@ -74,7 +74,7 @@ def test_python_of_the_site(page, tmp_path, monkeypatch):
 def test_the_reference_has_every_public_name_once(package):
     name = f"ppl_scaling.{package}"
     page = (SITE / "reference" / f"{package.rpartition('.')[2]}.md").read_text()
-    tables = re.findall(rf"```{{public-names}} {re.escape(name)}\n(.*?)```", page, flags=re.S)
+    tables = re.findall(rf"^\.\. public-names:: {re.escape(name)}\n(.*?)```", page, flags=re.S | re.M)
     assert sorted(" ".join(tables).split()) == sorted(importlib.import_module(name).__all__)
 
 

@@ -78,7 +78,7 @@ class OptScaleResult(AdaptiveResult):
         return {
             **super()._facts(),
             "best_score": f"{self.best_score:.3f}",
-            "stopped": f"{self.stopped_because}: {self.decisions[-1].reason}",
+            "stopped": self.stopped_because,
         }
 
     def _details(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_results_say_the_answer_and_how_sure_it_is(name):
     assert f"probability={probability:.3f}" in line
     assert all(f"{fact}=" in line for fact in facts)
     shown = Tags(page)
-    assert all(fact.replace("_", " ") in shown.text for fact in facts)
+    assert all(fact.replace("_", " ") in shown.text.lower() for fact in facts)
     assert "which <b>letter</b>?" in shown.text and "b" not in dict(shown.seen)
     for one in result.answers:
         assert one.answer in shown.text and f"{one.probability:.3f}" in shown.text

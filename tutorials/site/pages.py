@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 from docutils.statemachine import StringList
 from sphinx.ext.autosummary import Autosummary
@@ -22,7 +23,10 @@ PACKAGES = [
     "ppl_scaling.tasks",
     "ppl_scaling.diagnostics",
 ]
-SINGLE = ["ppl_scaling.interfaces", "ppl_scaling.errors", "ppl_scaling.log_weights", "ppl_scaling.arviz_export"]
+SINGLE = [
+    f"ppl_scaling.{name}"
+    for name in ("interfaces", "errors", "log_weights", "arviz_export", "token_law", "draw_statistics", "boxed", "seeding")
+]
 COMMANDS = ["solve", "problems", "evaluate", "curve", "diagnose", "calibrate"]
 
 _MODULE = """{title}
@@ -43,12 +47,31 @@ def places(package):
             found.update({alias.asname or alias.name: (node.module, alias.name) for alias in node.names})
     names = {}
     for name in module.__all__:
-        where, original = found.get(name, (package, name))
-        inner = importlib.import_module(where)
-        if hasattr(inner, "__path__") and where != package:  # from one package through another
-            where = places(where)[original]
-        names[name] = where
+        where, _ = found.get(name, (package, name))
+        thing = getattr(module, name)
+        names[name] = thing.__module__ if isinstance(thing, type | FunctionType) else where  # data do not know their module
     return names
+
+
+def resolve(app, env, node, contnode):
+    """Find what a link calls by a name that it can be imported by, where it is explained by the name of its definition."""
+    module, _, name = node.get("reftarget", "").rpartition(".")
+    if node.get("refdomain") != "py" or not module.startswith("ppl_scaling"):
+        return None
+    try:
+        thing = getattr(importlib.import_module(module), name)
+        real = f"{thing.__module__}.{thing.__qualname__}"
+    except (ImportError, AttributeError):
+        return None
+    return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, node["reftype"], real, node, contnode)
+
+
+def only_its_own(app, what, name, thing, skip, options):
+    """Leave out of a module's page what it has from another one, so that everything is explained once."""
+    here = app.env.current_document.autodoc_module if what == "module" else ""
+    if here and isinstance(thing, type | FunctionType) and thing.__module__ != here:
+        return True
+    return None
 
 
 class PublicNames(Autosummary):

@@ -40,7 +40,12 @@ def render(source):
         (folder / "matplotlibrc").write_text(MATPLOTLIBRC)
         env = {key: value for key, value in os.environ.items() if key not in {"CI", "MPLBACKEND"}}
         client = NotebookClient(
-            notebook, timeout=900, kernel_name="python3", record_timing=False, resources={"metadata": {"path": folder}}
+            notebook,
+            timeout=900,
+            kernel_name="python3",
+            record_timing=False,
+            resources={"metadata": {"path": folder}},
+            startup_timeout=300,
         )
         client.execute(env=env | RUNTIME | {"MATPLOTLIBRC": str(folder / "matplotlibrc")})
     clean(notebook)
