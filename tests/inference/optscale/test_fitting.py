@@ -112,7 +112,7 @@ def test_laplace_climbs_to_the_mode():
 
 
 def test_svi_is_near_quadrature():
-    fit = fit_svi(LogitNormalScores(), SCORES, num_steps=200, num_draws=500, seed=3)
+    fit = fit_svi(LogitNormalScores(), SCORES, num_steps=400, num_draws=500, seed=3)
     mean, spread = moments(exact())
     for name in LogitNormalScores.parameters:
         assert abs(fit.draws[name].mean() - mean[name]) < spread[name] / 3 + K * spread[name] / math.sqrt(500)
