@@ -9,6 +9,7 @@ Knows transformers' interface of a cache layer, and nothing of models, masks or 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -45,7 +46,9 @@ class _Layer(CacheLayerMixin):
 
     def __init__(self, layers: CacheLayers) -> None:
         super().__init__()
-        self._layers = layers
+        # Whoever has the layers has this one. A reference back would make a circle, and a cache that nobody uses any more
+        # would keep its memory until Python looks for circles, which may be many caches later.
+        self._layers: CacheLayers = weakref.proxy(layers)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self._layers.allocate(self, "keys", key_states)

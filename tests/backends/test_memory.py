@@ -1,5 +1,7 @@
 """Running out of memory: smaller micro-batches, then main memory, then a clear error; results never change."""
 
+import gc
+
 import pytest
 import torch
 from transformers import LlamaForCausalLM
@@ -7,7 +9,7 @@ from transformers import LlamaForCausalLM
 from ppl_scaling.backends import TransformersLanguageModel, cache_layers
 from ppl_scaling.backends.cache_layers import CacheLayers
 from ppl_scaling.errors import MemoryExhaustedError
-from ppl_scaling.inference import ParticleFilter
+from ppl_scaling.inference import BeamSearch, ParticleFilter, ParticleGibbs
 from ppl_scaling.models import LanguageModelStateSpace
 from tests.conftest import tiny_config
 
@@ -133,3 +135,22 @@ def test_the_size_of_slabs_changes_nothing(make, monkeypatch, slab_bytes):
     monkeypatch.setattr(cache_layers, "_SLAB_BYTES", slab_bytes)
     found, again = texts(make())
     assert found == expected and again == log_evidence
+
+
+@pytest.mark.parametrize("kind", [ParticleFilter, BeamSearch, ParticleGibbs])
+def test_a_run_leaves_no_circles_that_hold_memory(make, tiny_prm, kind):
+    """What a run has used is free when it ends, not when Python next looks for circular references."""
+    method = kind(LanguageModelStateSpace(make(), tiny_prm, max_steps=3, max_step_tokens=4), num_particles=4)
+    method.run("abc", seed=0)  # what is made once and kept
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        method.run("abc", seed=0)
+        gc.collect()
+        held = [one for one in gc.garbage if isinstance(one, torch.Tensor)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not held
