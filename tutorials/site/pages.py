@@ -2,15 +2,15 @@
 
 import ast
 import importlib
-import os
 import pkgutil
-import subprocess
-import sys
 from pathlib import Path
 from types import FunctionType
 
 from docutils.statemachine import StringList
 from sphinx.ext.autosummary import Autosummary
+from typer.testing import CliRunner
+
+from ppl_scaling.cli import app
 
 PACKAGES = [
     "ppl_scaling.models",
@@ -53,7 +53,7 @@ def places(package):
     return names
 
 
-def resolve(app, env, node, contnode):
+def resolve(sphinx, env, node, contnode):
     """Find what a link calls by a name that it can be imported by, where it is explained by the name of its definition."""
     module, _, name = node.get("reftarget", "").rpartition(".")
     if node.get("refdomain") != "py" or not module.startswith("ppl_scaling"):
@@ -63,12 +63,12 @@ def resolve(app, env, node, contnode):
         real = f"{thing.__module__}.{thing.__qualname__}"
     except (ImportError, AttributeError):
         return None
-    return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, node["reftype"], real, node, contnode)
+    return env.domains["py"].resolve_xref(env, node["refdoc"], sphinx.builder, node["reftype"], real, node, contnode)
 
 
-def only_its_own(app, what, name, thing, skip, options):
+def only_its_own(sphinx, what, name, thing, skip, options):
     """Leave out of a module's page what it has from another one, so that everything is explained once."""
-    here = app.env.current_document.autodoc_module if what == "module" else ""
+    here = sphinx.env.current_document.autodoc_module if what == "module" else ""
     if here and isinstance(thing, type | FunctionType) and thing.__module__ != here:
         return True
     return None
@@ -112,12 +112,5 @@ def write_help(source):
     folder = source / "help"
     folder.mkdir(exist_ok=True)
     for command in COMMANDS:
-        ran = subprocess.run(
-            [sys.executable, "-c", "from ppl_scaling.cli import main; main()", command, "--help"],
-            env=os.environ | {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        text = ran.stdout.replace("Usage: -c ", "Usage: ppl-scaling ")
-        (folder / f"{command}.txt").write_text(text, encoding="utf-8")
+        ran = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "100"}, prog_name="ppl-scaling")
+        (folder / f"{command}.txt").write_text(ran.stdout, encoding="utf-8")
