@@ -34,12 +34,16 @@ from numpy.typing import ArrayLike, NDArray
 from ppl_scaling.inference.optscale.posterior import ScorePosterior, check_score
 
 __all__ = [
+    "PRACTICAL",
     "RequiredCompletions",
     "WorthwhileCompletions",
     "needed_if_known",
     "required_completions",
     "worthwhile_completions",
 ]
+
+PRACTICAL = 10**6
+"""A number of completions above it is out of reach in practice."""
 
 _BEYOND = 1e150  # a number that is larger than this counts as infinite
 _ROUNDING = 4 * np.finfo(float).eps
@@ -71,8 +75,28 @@ class RequiredCompletions:
 
     @property
     def reachable(self) -> bool:
-        """Whether some number is enough."""
+        """Whether some number is enough, however large; see :attr:`practical`."""
         return math.isfinite(self.number)
+
+    @property
+    def practical(self) -> bool:
+        """Whether a million are enough.
+
+        Numbers beyond that say that the target is unlikely to be reached at all: the posterior gives a probability of more
+        than ``1 - confidence`` to laws under which the target is next to impossible, and how many completions would be
+        needed there is decided by the tails of the prior. What matters then is :meth:`probability_after` the number allowed.
+        """
+        return self.number <= PRACTICAL
+
+    def __str__(self) -> str:
+        target, sure = f"the target {self.target_score:g}", f"with probability {self.confidence:g}"
+        if self.number == 0:
+            return f"{target} has been reached"
+        if self.practical:
+            return f"{self.number} more completions reach {target} {sure}"
+        needed = f"{float(self.number):.2g} would be needed" if self.reachable else "no number is enough"
+        chance = f"a million reach it with probability {self.probability_after(PRACTICAL):.2g}"
+        return f"{target} is out of reach in practice: {needed} to reach it {sure}; {chance}"
 
     def quantiles(self, probabilities: ArrayLike) -> NDArray[np.float64]:
         """Quantiles of the posterior of the number that would be needed if the law were known.

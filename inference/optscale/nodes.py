@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppl_scaling.inference.optscale.lattice import Lattice, locate
-from ppl_scaling.inference.optscale.posterior import log_sum
+from ppl_scaling.inference.optscale.powers import log_sum
 from ppl_scaling.models.scores.base import ScoreModel, Values
 
 __all__ = ["Coordinates", "LatticeRule", "Nodes", "Rule"]

@@ -34,7 +34,7 @@ def fit_nuts(
     features: Any = None,
     correct: Any = None,
     num_chains: int = 4,
-    num_draws: int = 500,
+    num_draws: int = 1000,
     num_warmup: int = 150,
     target_accept_prob: float = 0.8,
     max_tree_depth: int = 8,
@@ -58,7 +58,8 @@ def fit_nuts(
     correct : array, of the shape of the scores, optional
         Labels 1, 0 or NaN, for ``ScoreAndCorrectness``.
     num_chains, num_draws, num_warmup : int
-        Chains, draws kept of each, and steps before them.
+        Chains, draws kept of each, and steps before them. The spreads of a hierarchy mix most slowly: they need about a
+        thousand draws a chain for an R-hat below 1.01. For a single problem 250 are enough.
     target_accept_prob : float
         Nearer 1 means smaller steps; raise it if trajectories diverge.
     max_tree_depth : int

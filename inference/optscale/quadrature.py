@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ppl_scaling.inference.optscale.dirichlet import DirichletPosterior
 from ppl_scaling.inference.optscale.nodes import LatticeRule, Rule
-from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior, check_numbers, log_cdf_of
+from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior, check_numbers
+from ppl_scaling.inference.optscale.powers import log_cdf_of
 from ppl_scaling.inference.optscale.quasi_monte_carlo import QuasiMonteCarloRule
 from ppl_scaling.models.scores.base import ScoreModel, Values, validate_scores
 from ppl_scaling.models.scores.correctness import validate_correct
@@ -93,6 +94,8 @@ class QuadraturePosterior(NodePosterior):
     precision : float
         Bound on the errors of all that has been asked so far, from the spread of interlaced rules: what was asked for, or
         more where that would have taken more than 400 000 nodes.
+    precise : bool
+        Whether it is what was asked for.
     """
 
     def __init__(self, model: ScoreModel, scores: Any, *, correct: Any = None, precision: float | None = None) -> None:
@@ -109,6 +112,11 @@ class QuadraturePosterior(NodePosterior):
         self.log_evidence = nodes.log_total
         self.precision = max(self._rule.precision, float(errors.sum()))
         self._levels = [nodes]
+
+    @property
+    def precise(self) -> bool:
+        """Whether all that has been asked so far has the precision that was asked for."""
+        return self.precision <= self._rule.precision
 
     def prepare(self, scores: Sequence[float]) -> None:
         """Compute the tables of several scores, each with as many nodes as it needs."""

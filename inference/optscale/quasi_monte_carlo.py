@@ -167,7 +167,15 @@ class QuasiMonteCarloRule(Rule):
         tensors = self._coordinates.values(points[kept])
         # The largest of eight deviations is about 1.4 standard deviations, and the mean of eight has sqrt(8) times less.
         return Nodes(
-            tensors, slice(None), np.log(weights), evidence, classes, (slice(0, _SHIFTS),), 1.0, (0.5,), (proposal, log2_size)
+            tensors,
+            slice(None),
+            np.log(weights),
+            evidence,
+            classes,
+            (slice(0, _SHIFTS),),
+            1.0,
+            (0.5,),
+            (proposal, log2_size),
         )
 
 

@@ -98,6 +98,7 @@ class GuaranteeRule:
         else:
             because = "beyond_limit" if number > basis.allowed else "more_needed"
             says = f"{readable(number)} more reach {target} with probability {self.confidence:g}"
+            says = says if needed.practical else f"{target} is out of reach in practice: only {says.replace(target, 'it')}"
         left = f"; {basis.allowed} are allowed, and reach it with probability {chance:.3g}"
         says += left if number > basis.allowed > 0 else ""
         if number > basis.allowed > 0 and chance < self.least:

@@ -2,6 +2,7 @@
 
 from ppl_scaling.models.scores.base import ScoreLaw, ScoreModel, validate_scores
 from ppl_scaling.models.scores.beta import BetaScores
+from ppl_scaling.models.scores.binned import BaseLaw, StepLaw
 from ppl_scaling.models.scores.correctness import ScoreAndCorrectness
 from ppl_scaling.models.scores.dirichlet import DirichletScores, HierarchicalDirichletScores
 from ppl_scaling.models.scores.hierarchy import HierarchicalScores
@@ -14,6 +15,7 @@ from ppl_scaling.models.scores.two_component import TwoComponentScores
 
 __all__ = [
     "SCORE_MODELS",
+    "BaseLaw",
     "BetaScores",
     "DirichletScores",
     "HierarchicalDirichletScores",
@@ -26,6 +28,7 @@ __all__ = [
     "ScoreAndCorrectness",
     "ScoreLaw",
     "ScoreModel",
+    "StepLaw",
     "TruncatedNormalScores",
     "TwoComponentScores",
     "Values",

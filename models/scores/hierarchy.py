@@ -216,7 +216,9 @@ class HierarchicalScores:
 
         Location and spread of a parameter are the mean and the standard deviation of a new problem's value, over problems
         *and* over what the draws leave open: :math:`E[\tau^2] + Var[\mu + x^\top w]`. What is lost is the shape (heavier
-        tails than a normal's) and correlation between the parameters.
+        tails than a normal's). In this model the parameters of a problem are independent given the population, so the only
+        correlation there is comes from the uncertainty about the population, which shrinks with the number of problems; it
+        is left out, because the priors of score models are of independent parameters.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 r"""Masses of a normal law between two points of [0, 1], wherever it lies; for decisions, which need no gradient.
 
 Three forms, each where it does not cancel: differences of erf where the hump is between the bounds, tails written with
-:math:`\operatorname{erfcx}(x) = e^{x^2} \operatorname{erfc}(x)` beside it, and Gauss's nodes where the density hardly changes.
+:math:`\operatorname{erfcx}(x) = e^{x^2} \operatorname{erfc}(x)` beside it, and Gauss's nodes where the density is flat.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ def _log_constant(location: Tensor, log_scale: Tensor) -> Tensor:
 def _places(location: Tensor, log_scale: Tensor) -> tuple[Tensor, ...]:
     """Tell how 0 and 1 lie about the location.
 
-    Returns ``1 / (scale sqrt 2)``; the distance from the location to the nearer of them (to 0, with its sign, if the location
-    is between them); how far they are apart; by how much the log-density there is below the one at the point of [0, 1]
+    Returns ``1 / (scale sqrt 2)``; the distance from the location to the nearer of them (to 0, with its sign, if it lies
+    between them); how far they are apart; by how much the log-density there is below the one at the point of [0, 1]
     nearest to the location; whether the location is between them; and whether the log-density changes little between them.
     """
     rate = torch.exp(-log_scale) / _SQRT_TWO
