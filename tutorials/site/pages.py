@@ -87,6 +87,7 @@ class PublicNames(Autosummary):
             raise self.error(f"{self.arguments[0]} has no public {', '.join(unknown)}")
         lines = [f"~{where[name]}.{name}" for name in names]
         self.content = StringList(lines, items=[(self.env.docname, self.lineno)] * len(lines))
+        self.env.ref_context.pop("py:module", None)  # names are whole, whatever module the page has spoken of
         return super().run()
 
 
