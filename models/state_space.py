@@ -114,6 +114,7 @@ class LanguageModelStateSpace:
             "model": type(self).__name__,
             "likelihood": repr(self.likelihood),
             "reward_model": _name(self.reward_model),
+            "fingerprints": [getattr(one, "fingerprint", None) for one in (self.language_model, self.reward_model)],
             "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": self.top_p,

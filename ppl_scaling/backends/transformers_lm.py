@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
 
 from ppl_scaling.backends.cache_check import check_cached_forward
+from ppl_scaling.backends.fingerprint import fingerprint
 from ppl_scaling.backends.kv_cache import MicroBatch, context_length
 from ppl_scaling.backends.language_session import TransformersSession
 from ppl_scaling.backends.loading import load_checkpoint
@@ -187,6 +189,11 @@ class TransformersLanguageModel:
                     f"got one of {len(tokens)} tokens"
                 )
         return TransformersSession(self, prompts, encoded, num_particles, max_step_tokens, max_tokens)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Class and weights of the model, for the record of a result."""
+        return fingerprint(self.model)
 
     def __repr__(self) -> str:
         model, stop = self.model, "" if self.stop is None else f", stop={self.stop}"

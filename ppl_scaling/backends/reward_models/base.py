@@ -7,13 +7,14 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.backends.fingerprint import fingerprint
 from ppl_scaling.backends.kv_cache import MicroBatch, context_length
 from ppl_scaling.backends.loading import load_checkpoint
 from ppl_scaling.backends.prompts import check_prompts
@@ -202,6 +203,11 @@ class TransformersRewardModel(ABC):
         """
         check_prompts(prompts)
         return TransformersRewardSession(self, prompts, num_particles, self.aggregation)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Class and weights of the model, for the record of a result."""
+        return fingerprint(self.model)
 
     def __repr__(self) -> str:
         how = "incremental" if self.incremental else "re-encoding"
