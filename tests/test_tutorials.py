@@ -10,6 +10,10 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "tutorials"
 TUTORIALS = [
     "01_state_space_model.py",
+    "02_prm_as_likelihood.py",
+    "03_particle_filtering.py",
+    "04_your_own_model.py",
+    "06_particle_gibbs_and_tempering.py",
     "08_scaling_study.py",
     "09_on_a_gpu.py",
 ]
