@@ -41,10 +41,8 @@ def evaluation_pictures(records: Sequence[EvaluationRecord], *, answer_format: A
         caption = "Of the answers with some posterior probability, the share that is right; bars are 95 % intervals."
         pictures.append(Picture("answer_reliability", caption, figure))
         covers = [credible_coverage(records, level, answer_format=answer_format) for level in _LEVELS]
-        caption = (
-            "How often the likeliest answers, as few as have some posterior probability together, hold the truth; below, "
-        )
-        caption += "how many answers that is."
+        caption = "How often the likeliest answers, as few as have some posterior probability together, hold the truth; "
+        caption += "below, how many answers that is."
         pictures.append(Picture("coverage", caption, plot_coverage(covers)))
     kept = (entry for one in records for entry in one.trajectories or ())
     if any(entry["score"] is not None and entry["answer"] is not None for entry in kept):
