@@ -26,6 +26,8 @@ extensions = [
 html_theme = "furo"
 html_title = "ppl-scaling"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 exclude_patterns = ["_build"]
 
 nb_execution_mode = "off"  # the notebooks are there with what they print

@@ -27,10 +27,13 @@ SINGLE = [
     f"ppl_scaling.{name}"
     for name in ("interfaces", "errors", "log_weights", "arviz_export", "token_law", "draw_statistics", "boxed", "seeding")
 ]
+SPELLED = {"smc": "SMC", "gibbs": "Gibbs", "arviz": "ArviZ", "svi": "SVI", "nuts": "NUTS", "laplace": "Laplace", "lm": "LM"}
 COMMANDS = ["solve", "problems", "evaluate", "curve", "diagnose", "calibrate"]
 
 _MODULE = """{title}
 {line}
+
+{imported}
 
 .. automodule:: {name}
    :members:
@@ -93,7 +96,12 @@ class PublicNames(Autosummary):
 
 def write_modules(source):
     """Write a page for every module: into `modules/` if a package makes something in it public, else into `inside/`."""
-    public = {where for package in PACKAGES for where in places(package).values()} | set(SINGLE)
+    public = {name: (name, []) for name in SINGLE}  # for each module, what is imported from where
+    for package in PACKAGES:
+        for name, where in places(package).items():
+            origin, found = public.setdefault(where, (package, []))
+            if origin == package:
+                found.append(f"``{name}``")
     names = [
         f"{package}.{one.name}"
         for package in PACKAGES
@@ -102,10 +110,13 @@ def write_modules(source):
     ]
     for name in [*names, *SINGLE]:
         package, _, short = name.rpartition(".")
-        title = short.replace("_", " ").capitalize()
+        title = " ".join(SPELLED.get(word, word) for word in short.split("_"))
+        title = title[0].upper() + title[1:]
+        origin, found = public.get(name, ("", []))
+        imported = f"From ``{origin}``: {', '.join(found)}." if found else f"Module ``{name}``."
         path = source / ("modules" if name in public else "inside") / package / f"{short}.rst"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_MODULE.format(title=title, line="=" * len(title), name=name), encoding="utf-8")
+        path.write_text(_MODULE.format(title=title, line="=" * len(title), name=name, imported=imported), encoding="utf-8")
 
 
 def write_help(source):
