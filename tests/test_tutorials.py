@@ -13,6 +13,7 @@ TUTORIALS = [
     "02_prm_as_likelihood.py",
     "03_particle_filtering.py",
     "04_your_own_model.py",
+    "05_diagnosing_with_arviz.py",
     "06_particle_gibbs_and_tempering.py",
     "08_scaling_study.py",
     "09_on_a_gpu.py",
