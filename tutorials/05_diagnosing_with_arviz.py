@@ -154,8 +154,8 @@ print(f"spread between replicates {spread.standard_deviation:.2f}, {spread.ratio
 
 # %% [markdown]
 # The replicates differ a little more than they say themselves. And many have no bar of Lee and Whiteley: with 16 particles
-# their estimate of so small a variance is often not positive. Chan and Lai's always is, but leaves part of the luck out. Where
-# it matters, take replicates (`Islands` does, and pools them).
+# their estimate of so small a variance is often not positive. Chan and Lai's always is, but leaves part of the luck out.
+# Where it matters, take replicates (`Islands` does, and pools them).
 #
 # ## `diagnose`: a good run
 #

@@ -150,7 +150,7 @@ def _pareto_check(trace: ParticleTrace) -> HealthCheck:
         reason="above 1 - 1 / log10(N) averages over N weights are off by more than their error bars say, and above 0.7 "
         "more particles hardly help (Vehtari et al. 2024)",
         found=text,
-        advice="read the ESS and the largest weight instead; it needs 21 particles, and five different weights among the largest"
+        advice="read the ESS and the largest weight instead; this needs 21 particles, and five different large weights"
         if math.isnan(value)
         else "use a proposal nearer to the posterior, lower beta, or calibrate the PRM",
     )
