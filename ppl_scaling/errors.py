@@ -6,7 +6,10 @@ A user's mistake is a ``ValueError`` or a ``TypeError``. What fails while the li
 
 from __future__ import annotations
 
-from pyro.infer.smcfilter import SMCFailed
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppl_scaling.smc_failed import AllWeightsZeroError
 
 __all__ = [
     "AllWeightsZeroError",
@@ -21,28 +24,6 @@ __all__ = [
 
 class PPLScalingError(Exception):
     """Base class of every failure of the library itself."""
-
-
-class AllWeightsZeroError(PPLScalingError, SMCFailed):
-    """Every particle of a group has log-weight minus infinity.
-
-    It is also Pyro's ``SMCFailed``, so that code written for ``pyro.infer.SMCFilter`` catches it.
-
-    Attributes
-    ----------
-    step : int
-        The step at which the last particle died; 0 is ``init``.
-    group : int
-        The group of particles that died.
-    """
-
-    def __init__(self, step: int, group: int, site: str) -> None:
-        super().__init__(
-            f"all particles of group {group} have weight zero after site '{site}' of step {step}: no particle is "
-            "possible under the model. Use more particles, a proposal that covers the likelihood, or a smaller beta."
-        )
-        self.step = step
-        self.group = group
 
 
 class ScoreError(PPLScalingError):
@@ -91,3 +72,12 @@ class MemoryExhaustedError(PPLScalingError):
             "fewer particles, a smaller max_tokens, or device_map to spread the model over several devices."
         )
         self.num_tokens = num_tokens
+
+
+def __getattr__(name: str) -> Any:
+    # This one is a kind of Pyro's, and Pyro takes seconds to import; help texts and mistakes need none of it.
+    if name == "AllWeightsZeroError":
+        from ppl_scaling.smc_failed import AllWeightsZeroError
+
+        return AllWeightsZeroError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

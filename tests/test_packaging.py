@@ -56,3 +56,14 @@ def test_the_wheel_solves_a_problem_from_another_folder(wheel, tmp_path):
         check=False,
     )
     assert ran.returncode == 0 and ran.stdout.strip() == "True", ran.stderr
+
+
+def test_the_command_line_needs_nothing_heavy_to_explain_itself():
+    """A help text, a completion or a typing mistake should not wait for torch."""
+    code = (
+        "import sys, ppl_scaling.cli\n"
+        "heavy = {'torch', 'pyro', 'transformers', 'math_verify', 'matplotlib', 'scipy', 'arviz'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -11,9 +11,6 @@ import threading
 from fractions import Fraction
 from functools import lru_cache
 
-from math_verify import LatexExtractionConfig, parse, verify
-from math_verify.errors import TimeoutException
-
 from ppl_scaling.boxed import extract_boxed
 
 __all__ = ["MathAnswers", "answers_equivalent", "extract_boxed", "settled", "verified"]
@@ -96,6 +93,10 @@ def _number(text: str) -> Fraction | None:
 @lru_cache(maxsize=10_000)
 def _verified(first: str, second: str, limit: int | None) -> bool:
     """Ask math-verify, both ways round, for its ``verify`` is not symmetric."""
+    # Here, because it takes half a second to import and most answers are plain numbers.
+    from math_verify import LatexExtractionConfig, parse, verify
+    from math_verify.errors import TimeoutException
+
     latex = [LatexExtractionConfig()]
     try:
         parsed = [parse(f"${text}$", latex, parsing_timeout=limit) for text in (first, second)]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 
+from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.tasks.answers import extract_boxed, settled
 
 __all__ = ["Grade", "MathGrader", "shared_grader"]
@@ -166,8 +167,6 @@ class MathGrader:
         except queue.Empty:
             started = False
         if not started:
-            from ppl_scaling.errors import PPLScalingError  # imports Pyro, which the process itself must not
-
             self.close()
             raise PPLScalingError("the process that grades answers did not start; does `import math_verify` work?")
         return process

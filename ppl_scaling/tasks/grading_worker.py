@@ -23,6 +23,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _limit_memory()
+    verified("x", "y", None)  # imports what takes long, before the clock runs
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         first, second, seconds = json.loads(line)
