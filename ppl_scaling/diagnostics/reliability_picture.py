@@ -69,7 +69,7 @@ def plot_reliability(
     top.set_ylabel("share that is right")
     name = None if calibration_error is None else f"expected calibration error {calibration_error:.3f}"
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.1}
-    legend = top.legend(ncols=2, frameon=False, fontsize=8, title=name, title_fontsize=8, **place)  # type: ignore[arg-type]
+    legend = top.legend(ncols=2, frameon=False, fontsize=8, title=name, title_fontsize=8, **place)
     legend.set_alignment("left")
     bottom.bar(means, sizes, width=0.012, color="#BFD7EA", edgecolor=DARK, linewidth=0.5)
     bottom.set_ylabel("number")
