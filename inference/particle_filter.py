@@ -59,10 +59,10 @@ class ParticleFilter(Method):
 
     Examples
     --------
-    >>> from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+    >>> from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
     >>> from ppl_scaling.models import LanguageModelStateSpace
     >>> lm = FiniteLanguageModel({"": {"a": 0.6, "b": 0.3, "$": 0.1}})
-    >>> prm = FiniteRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.2)
+    >>> prm = FunctionRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.2)
     >>> model = LanguageModelStateSpace(lm, prm, max_steps=4)
     >>> ParticleFilter(model, num_particles=100).run("?", seed=0).log_evidence < 0
     True

@@ -73,10 +73,10 @@ class ParticleGibbs(Method):
 
     Examples
     --------
-    >>> from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+    >>> from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
     >>> from ppl_scaling.models import LanguageModelStateSpace
     >>> lm = FiniteLanguageModel({"": {"a": 0.6, "b": 0.3, "$": 0.1}})
-    >>> prm = FiniteRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.2)
+    >>> prm = FunctionRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.2)
     >>> model = LanguageModelStateSpace(lm, prm, max_steps=4)
     >>> result = ParticleGibbs(model, num_particles=4, num_iterations=10, ancestor_sampling=True).run("?", seed=0)
     >>> len(result.draws), result.update_rate.shape[0] <= 4

@@ -13,7 +13,8 @@ TREES = {
 }
 
 # What each part may import of the library, beside itself. `pretrained` is the recipe, a program of its own.
-EVERYONE = {"arviz_export", "boxed", "draw_statistics", "errors", "host", "log_weights", "seeding", "smc_failed", "token_law"}
+EVERYONE = {"arviz_export", "boxed", "draw_statistics", "errors", "host", "log_weights", "seeding", "smc_failed"}
+EVERYONE |= {"token_law"}
 ALLOWED = {
     "cli": {"inference", "models", "backends", "tasks", "interfaces", "pretrained", "diagnostics"},
     "diagnostics": {"inference", "interfaces"},

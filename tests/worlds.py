@@ -1,6 +1,6 @@
 """Finite worlds with a known posterior, and the models over them that the samplers are tested on."""
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, OddsLikelihood, TwistLikelihood
 
 LIKELIHOODS = {
@@ -27,7 +27,7 @@ def early_ends(likelihood):
     """Answers of one to four one-token steps, which may end at once and are never cut before the fourth."""
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.3, "$": 0.2}, "a": {"a": 0.3, "b": 0.3, "$": 0.4}})
     scores = {"": 0.5, "a": 0.6, "b": 0.3, "aa": 0.8, "ab": 0.4, "ba": 0.7, "bb": 0.1}
-    reward = FiniteRewardModel(lambda prompt, text: scores.get(text, 0.2 + 0.6 * (text.count("a") / (1 + len(text)))))
+    reward = FunctionRewardModel(lambda prompt, text: scores.get(text, 0.2 + 0.6 * (text.count("a") / (1 + len(text)))))
     return LanguageModelStateSpace(language, reward, likelihood, max_steps=5)
 
 
@@ -38,7 +38,7 @@ def truncation(likelihood):
         "a": {"a": 0.2, "b": 0.5, ";": 0.2, "$": 0.1},
         ";": {"a": 0.5, "b": 0.5},
     }
-    reward = FiniteRewardModel(lambda prompt, text: (0.9, 0.2, 0.5)[len(text) % 3])
+    reward = FunctionRewardModel(lambda prompt, text: (0.9, 0.2, 0.5)[len(text) % 3])
     return LanguageModelStateSpace(
         FiniteLanguageModel(table, delimiter=";"), reward, likelihood, max_steps=3, max_step_tokens=3, max_tokens=7
     )
@@ -54,7 +54,9 @@ def impossible_branches(likelihood):
             "b": {"a": 0.7, "$": 0.3},
         }
     )
-    reward = FiniteRewardModel(lambda prompt, text: 0.0 if text.startswith("b") or "aba" in text else 0.35 + 0.1 * len(text))
+    reward = FunctionRewardModel(
+        lambda prompt, text: 0.0 if text.startswith("b") or "aba" in text else 0.35 + 0.1 * len(text)
+    )
     return LanguageModelStateSpace(language, reward, likelihood, max_steps=6)
 
 

@@ -156,11 +156,11 @@ by_filter = [float(weights[smc.state["blunders"] == count].sum()) for count in r
 #
 # ## Is that right?
 #
-# `FiniteLanguageModel` and `FiniteRewardModel` hold the same two tables, and `LanguageModelStateSpace` is the ready-made
+# `FiniteLanguageModel` and `FunctionRewardModel` hold the same two tables, and `LanguageModelStateSpace` is the ready-made
 # version of the program above, the class that ran the transformer. `enumerate_posterior` lists every answer.
 
 # %%
-from ppl_scaling.backends import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.models import BernoulliLikelihood
 
 tiny_writer = FiniteLanguageModel(
@@ -170,7 +170,7 @@ tiny_writer = FiniteLanguageModel(
         "b": {"g": 0.2, "b": 0.5, "$": 0.3},
     }
 )
-tiny_judge = FiniteRewardModel(lambda prompt, text: (0.9, 0.4, 0.1)[min(text.count("b"), 2)])
+tiny_judge = FunctionRewardModel(lambda prompt, text: (0.9, 0.4, 0.1)[min(text.count("b"), 2)])
 tiny_model = LanguageModelStateSpace(tiny_writer, tiny_judge, BernoulliLikelihood(), max_steps=MAX_STEPS)
 
 exact = enumerate_posterior(tiny_model, "?")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-from ppl_scaling.backends import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.inference import ParticleFilter, enumerate_posterior
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, OddsLikelihood, TwistLikelihood
 
@@ -42,7 +42,7 @@ writer = FiniteLanguageModel(
         "b": {"g": 0.2, "b": 0.5, "$": 0.3},
     }
 )
-judge = FiniteRewardModel(lambda prompt, text: (0.9, 0.4, 0.1)[min(text.count("b"), 2)])
+judge = FunctionRewardModel(lambda prompt, text: (0.9, 0.4, 0.1)[min(text.count("b"), 2)])
 LIKELIHOODS = {"Bernoulli": BernoulliLikelihood(), "twist": TwistLikelihood(), "odds": OddsLikelihood()}
 
 
@@ -136,7 +136,7 @@ def two_ways(num_steps):
 
 def long_way(num_steps, score, likelihood, **settings):
     """Posterior probability of the long way."""
-    model = LanguageModelStateSpace(two_ways(num_steps), FiniteRewardModel(score, **settings), likelihood)
+    model = LanguageModelStateSpace(two_ways(num_steps), FunctionRewardModel(score, **settings), likelihood)
     target = enumerate_posterior(model, "?")
     return sum(one.probability for one in target.trajectories if one.text.startswith("l"))
 
@@ -290,7 +290,7 @@ def too_sure(prompt, text):
     return float(torch.sigmoid(2 * torch.logit(torch.tensor(truth(text), dtype=torch.float64)) + 2))
 
 
-sure_judge = FiniteRewardModel(too_sure, scores_prefixes=True)
+sure_judge = FunctionRewardModel(too_sure, scores_prefixes=True)
 sure_model = LanguageModelStateSpace(writer, sure_judge, max_steps=6)
 rate = sum(np.exp(one.log_prior) * truth(one.text) for one in posterior_of(TwistLikelihood(beta=0)).trajectories)
 print(f"rate of right answers {rate:.3f}, evidence {np.exp(enumerate_posterior(sure_model, '?').log_evidence):.3f}")

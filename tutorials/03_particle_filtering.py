@@ -232,7 +232,7 @@ plt.show()
 # too low on average (Jensen's inequality): so average evidences, and not their logarithms.
 
 # %%
-from ppl_scaling.backends import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.inference import enumerate_posterior, multinomial, ssp, systematic
 from ppl_scaling.models import BernoulliLikelihood
 
@@ -243,7 +243,7 @@ writer = FiniteLanguageModel(
         "b": {"g": 0.2, "b": 0.5, "$": 0.3},
     }
 )
-judge = FiniteRewardModel(lambda prompt, text: (0.9, 0.4, 0.1)[min(text.count("b"), 2)])
+judge = FunctionRewardModel(lambda prompt, text: (0.9, 0.4, 0.1)[min(text.count("b"), 2)])
 tiny = LanguageModelStateSpace(writer, judge, BernoulliLikelihood(), max_steps=6)
 exact = enumerate_posterior(tiny, "?").log_evidence
 filters = 100 if SMOKE else 1000

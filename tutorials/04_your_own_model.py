@@ -32,7 +32,7 @@ import torch
 from scipy.integrate import trapezoid
 from scipy.stats import lognorm, norm
 
-from ppl_scaling.backends import FiniteLanguageModel, FiniteRewardModel, TransformersLanguageModel, load_reward_model
+from ppl_scaling.backends import FiniteLanguageModel, FunctionRewardModel, TransformersLanguageModel, load_reward_model
 from ppl_scaling.inference import Islands, MajorityVote, ParticleFilter, SMCFilter, enumerate_posterior, evaluate, summarize
 from ppl_scaling.models import LanguageModelStateSpace
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
@@ -204,7 +204,7 @@ for answer in sorted(before, key=before.get, reverse=True)[:4]:
 # %% [markdown]
 # ## Your own reward model: any function
 #
-# A process reward model scores a step. It need not be a network: `FiniteRewardModel` takes a table or *any function* of
+# A process reward model scores a step. It need not be a network: `FunctionRewardModel` takes a table or *any function* of
 # the problem and the text so far that returns a score between 0 and 1, and works with any language model. Here is a pocket
 # calculator that trusts a step if its computation is right.
 
@@ -223,7 +223,7 @@ def calculator(prompt, text):
 problem = books = (
     "Mia has 60 books. Then she finds 9 bags with 8 books in each bag. She buys 57 more. How many books does Mia have now?"
 )
-checked = LanguageModelStateSpace(language_model, FiniteRewardModel(calculator))
+checked = LanguageModelStateSpace(language_model, FunctionRewardModel(calculator))
 print(f"likelihood: {checked.likelihood}")  # the default for scores of single steps
 filtered = probabilities(pooled(checked))
 
@@ -254,7 +254,7 @@ for answer in sorted(reweighted, key=reweighted.get, reverse=True)[:4]:
 # %%
 TEMPERATURES = torch.tensor([0.5, 1.0, 2.0])
 small_language = FiniteLanguageModel({"": {"g": 0.6, "b": 0.2, "$": 0.2}, "b": {"g": 0.2, "b": 0.5, "$": 0.3}})
-small_reward = FiniteRewardModel(lambda prompt, text: 0.9 if text.endswith("g") else 0.1)
+small_reward = FunctionRewardModel(lambda prompt, text: 0.9 if text.endswith("g") else 0.1)
 
 
 class OneOfThree(LanguageModelStateSpace):
@@ -295,7 +295,7 @@ problem = (
     "Ravi has 60 marbles. Then he uses 16 marbles. Then he gets as many more as he had at first. He puts them into 8 equal "
     "piles and keeps one pile. How many marbles does Ravi have in the end?"
 )
-unknown = UnknownTemperature(language_model, FiniteRewardModel(calculator))
+unknown = UnknownTemperature(language_model, FunctionRewardModel(calculator))
 result = pooled(unknown, num_particles=64, num_replicates=6)
 runs = [(share, one) for share, one in zip(result.replicate_weights, result.replicates, strict=True) if share > 0]
 temperatures = np.concatenate([one.latents["temperature"] for _, one in runs])
@@ -304,7 +304,7 @@ print(f"prior mean {float(PRIOR.mean):.2f}, posterior mean {weights @ temperatur
 print(f"{len(np.unique(temperatures[weights > 0]))} different temperatures are left of {len(temperatures)}")
 
 grid = np.array([0.4, 0.7, 1.0, 1.4, 2.0])
-fixed = [LanguageModelStateSpace(language_model, FiniteRewardModel(calculator), temperature=one) for one in grid]
+fixed = [LanguageModelStateSpace(language_model, FunctionRewardModel(calculator), temperature=one) for one in grid]
 log_evidences = [pooled(one, num_particles=48, num_replicates=2).log_evidence for one in fixed]
 height = np.exp(log_evidences) * lognorm.pdf(grid, 0.5)
 

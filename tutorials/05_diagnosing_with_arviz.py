@@ -213,7 +213,7 @@ for name, (program, size) in tries.items():
 # of each size: what does `diagnose` say, which standard error do they state, and how far off are they really?
 
 # %%
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 
 
 class LastLetter:
@@ -227,7 +227,7 @@ class LastLetter:
 
 
 table = {"": {"a": 0.7, "b": 0.3}, "a": {"a": 0.4, "b": 0.2, "$": 0.4}, "b": {"a": 0.2, "b": 0.35, "$": 0.45}}
-small_prm = FiniteRewardModel(lambda prompt, text: (0.02, 0.2, 0.5, 0.9)[min(text.count("b"), 3)])
+small_prm = FunctionRewardModel(lambda prompt, text: (0.02, 0.2, 0.5, 0.9)[min(text.count("b"), 3)])
 small = LanguageModelStateSpace(FiniteLanguageModel(table), small_prm, TwistLikelihood(), max_steps=9)
 truth = enumerate_posterior(small, "?")
 exact = {}

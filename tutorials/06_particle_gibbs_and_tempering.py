@@ -16,7 +16,7 @@ import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ppl_scaling.backends import FiniteLanguageModel, FiniteRewardModel, TransformersLanguageModel, load_reward_model
+from ppl_scaling.backends import FiniteLanguageModel, FunctionRewardModel, TransformersLanguageModel, load_reward_model
 from ppl_scaling.inference import (
     Islands,
     ParallelTempering,
@@ -58,7 +58,7 @@ def two_roads(letters):
         liked = sum(letter == letters[text[0]][0] for letter in text[1:])
         return (0.25 if text[0] == "a" else 0.9) * (1 + liked) / (1 + LENGTH)
 
-    reward = FiniteRewardModel(score, scores_prefixes=True)
+    reward = FunctionRewardModel(score, scores_prefixes=True)
     return LanguageModelStateSpace(FiniteLanguageModel(table), reward, TwistLikelihood(), max_steps=LENGTH + 2)
 
 

@@ -3,13 +3,13 @@
 This is the only place that knows tokenizers, caches and devices.
 
 A language model is a :class:`TransformersLanguageModel`, or a :class:`FiniteLanguageModel` given by a table. A reward
-model comes from :func:`load_reward_model`, which finds its family, or is a :class:`FiniteRewardModel`. Where a reasoning
-step ends is said by a boundary (:class:`Delimiter`, :class:`Sentence`, :class:`TokenCount`, :class:`When`,
-:class:`AnyOf`), and where an answer ends before the model says so, by a stop pattern (:class:`Boxed`, :class:`StopText`,
-:class:`StopWhen`). A :class:`Preset` of :data:`PRESETS` holds the settings of a paper.
+model comes from :func:`load_reward_model`, which finds its family, or is any function: :class:`FunctionRewardModel`.
+Where a reasoning step ends is said by a boundary (:class:`Delimiter`, :class:`Sentence`, :class:`TokenCount`,
+:class:`When`, :class:`AnyOf`), and where an answer ends before the model says so, by a stop pattern (:class:`Boxed`,
+:class:`StopText`, :class:`StopWhen`). A :class:`Preset` of :data:`PRESETS` holds the settings of a paper.
 """
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.backends.presets import PRESETS, Preset
 from ppl_scaling.backends.reward_models import TokenClassificationRewardModel, TransformersRewardModel, load_reward_model
 from ppl_scaling.backends.stop_patterns import Boxed, StopText, StopWhen
@@ -22,7 +22,7 @@ __all__ = [
     "Boxed",
     "Delimiter",
     "FiniteLanguageModel",
-    "FiniteRewardModel",
+    "FunctionRewardModel",
     "Preset",
     "Sentence",
     "StopText",

@@ -1,6 +1,6 @@
 """A language model given by a table: small enough to list every trajectory.
 
-Against it and its companion, the reward model of :mod:`.finite_reward`, every sampler of the library is tested, and with
+Against it and its companion, the reward model of :mod:`.function_reward`, every sampler of the library is tested, and with
 them the first tutorial begins. They speak the same protocol as the transformers backend, so a program cannot tell the two
 apart.
 """
@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ppl_scaling.backends.finite_reward import FiniteRewardModel
+from ppl_scaling.backends.function_reward import FunctionRewardModel
 from ppl_scaling.backends.prompts import check_prompts
 from ppl_scaling.interfaces import PAD, Rehearsal
 from ppl_scaling.token_law import TokenLaw
 
-__all__ = ["FiniteLanguageModel", "FiniteRewardModel"]
+__all__ = ["FiniteLanguageModel", "FunctionRewardModel"]
 
 PLAIN = TokenLaw(torch.ones(1, dtype=torch.float64))
 

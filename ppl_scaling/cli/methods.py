@@ -203,11 +203,11 @@ class MethodSpec:
         ValueError, TypeError
             If a setting is out of its range.
         """
-        from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+        from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
         from ppl_scaling.tasks import MathAnswers
 
         language_model = FiniteLanguageModel({"": {"a": 0.5, "$": 0.5}})
-        self.build(Models(language_model, FiniteRewardModel(lambda prompt, text: 0.5), options), MathAnswers())
+        self.build(Models(language_model, FunctionRewardModel(lambda prompt, text: 0.5), options), MathAnswers())
 
     def build(self, models: Models, answer_format: AnswerFormat) -> Method:
         """Make the method.

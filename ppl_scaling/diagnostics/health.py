@@ -66,11 +66,11 @@ def diagnose(
 
     Examples
     --------
-    >>> from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+    >>> from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
     >>> from ppl_scaling.inference import ParticleFilter
     >>> from ppl_scaling.models import LanguageModelStateSpace
     >>> lm = FiniteLanguageModel({"": {"a": 0.6, "b": 0.3, "$": 0.1}})
-    >>> prm = FiniteRewardModel(lambda prompt, text: 0.1 if text.startswith("a") else 0.9)
+    >>> prm = FunctionRewardModel(lambda prompt, text: 0.1 if text.startswith("a") else 0.9)
     >>> result = ParticleFilter(LanguageModelStateSpace(lm, prm, max_steps=3), num_particles=4).run("?", seed=1)
     >>> [one.name for one in diagnose(result).checks][:3]
     ['ess', 'weight_entropy', 'max_weight']

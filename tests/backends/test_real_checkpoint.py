@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ppl_scaling.backends import FiniteRewardModel, Sentence, TransformersLanguageModel
+from ppl_scaling.backends import FunctionRewardModel, Sentence, TransformersLanguageModel
 from ppl_scaling.inference import ParticleFilter
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.models import LanguageModelStateSpace
@@ -54,7 +54,7 @@ def test_sentences_of_at_most_twelve_words(lm):
         return 0.95 if num_words(last) <= LONGEST else 0.02
 
     settings = {"max_steps": 3, "max_step_tokens": 40, "temperature": 0.8}
-    constrained = LanguageModelStateSpace(lm, FiniteRewardModel(brief), **settings)
+    constrained = LanguageModelStateSpace(lm, FunctionRewardModel(brief), **settings)
     free = LanguageModelStateSpace(lm, None, **settings)
     found, prior = (ParticleFilter(model, num_particles=16).run(QUESTION, seed=1) for model in (constrained, free))
 

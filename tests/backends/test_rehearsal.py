@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ppl_scaling.backends import StopText, TokenClassificationRewardModel, TransformersLanguageModel
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.backends.reward_models import SequenceClassificationRewardModel
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.token_law import TokenLaw
@@ -131,7 +131,7 @@ def test_scores_that_are_tried_are_those_that_would_be_given(tiny_prm, pair_toke
     elif kind == "encoder":
         model = SequenceClassificationRewardModel(bert(), pair_tokenizer)
     elif kind == "finite":
-        model = FiniteRewardModel(lambda prompt, text: (len(text) % 7 + 1) / 9)
+        model = FunctionRewardModel(lambda prompt, text: (len(text) % 7 + 1) / 9)
     else:
         model = TokenClassificationRewardModel(tiny_prm.model, tiny_prm.tokenizer, aggregation=kind)
     steps = [["bb", "c", "dd"], [], ["e"], ["ff", "x" * (1 if kind == "finite" else 400), "g"]]

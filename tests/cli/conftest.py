@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.cli import main
 from ppl_scaling.cli.options import ModelOptions, Models
 
@@ -34,7 +34,7 @@ def finite_models(monkeypatch):
     def load(options):
         loads.append(options)
         table = {"": {"so ": 0.4, r"\boxed{1}": 0.35, r"\boxed{2}": 0.25}, "}": {"$": 1.0}}
-        reward = FiniteRewardModel(lambda prompt, text: 0.8 if "1" in text else 0.4)
+        reward = FunctionRewardModel(lambda prompt, text: 0.8 if "1" in text else 0.4)
         return Models(FiniteLanguageModel(table), reward, options)
 
     monkeypatch.setattr(ModelOptions, "load", load)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.cli.methods import METHODS, MethodSpec
 from ppl_scaling.cli.options import ModelOptions, Models
 from ppl_scaling.inference import Result
@@ -22,7 +22,7 @@ class LastLetter:
 @pytest.fixture
 def models():
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.3, "$": 0.2}})
-    reward = FiniteRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.4)
+    reward = FunctionRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.4)
     return Models(language, reward, ModelOptions(max_steps=4))
 
 

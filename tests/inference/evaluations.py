@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import ParticleFilter
 from ppl_scaling.inference.evaluation import Evaluation
@@ -32,7 +32,7 @@ class LastLetter:
 
 def particle_filter(num_particles=4):
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.3, "$": 0.2}})
-    reward = FiniteRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.4)
+    reward = FunctionRewardModel(lambda prompt, text: 0.9 if text.endswith("b") else 0.4)
     model = LanguageModelStateSpace(language, reward, max_steps=4)
     return ParticleFilter(model, num_particles=num_particles, answer_format=LastLetter())
 

@@ -10,7 +10,7 @@ import pyro
 import pytest
 import torch
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.errors import AllWeightsZeroError, NoAnswerError, ScoreError
 from ppl_scaling.inference import Genealogy, ParticleFilter, ParticleFilterResult
 from ppl_scaling.inference.answers import answer_posterior, group_answers
@@ -137,7 +137,7 @@ def test_bad_seeds(seed, kind):
 
 def impossible(**settings):
     language = FiniteLanguageModel({"": {"a": 0.9, "$": 0.1}})
-    reward = FiniteRewardModel(lambda prompt, text: 0.0 if prompt == "?" else 0.5)
+    reward = FunctionRewardModel(lambda prompt, text: 0.0 if prompt == "?" else 0.5)
     return ParticleFilter(LanguageModelStateSpace(language, reward), num_particles=5, **settings)
 
 
@@ -152,7 +152,7 @@ def test_a_problem_whose_weights_are_all_zero_fails_alone():
 
 def test_groups_may_die_when_all_others_have_ended():
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5, "$": 0.0}, "!": {"$": 1.0}, "?": {"a": 1.0}})
-    reward = FiniteRewardModel(lambda prompt, text: 0.0 if len(text) >= 3 else 0.5)
+    reward = FunctionRewardModel(lambda prompt, text: 0.0 if len(text) >= 3 else 0.5)
     outcomes = ParticleFilter(LanguageModelStateSpace(language, reward), num_particles=4).run_batch(["!", "?"], seed=0)
     assert outcomes[0].finished.all() and outcomes[0].num_steps == 1
     assert isinstance(outcomes[1], AllWeightsZeroError) and outcomes[1].step == 3
@@ -161,10 +161,10 @@ def test_groups_may_die_when_all_others_have_ended():
 @pytest.mark.filterwarnings("ignore:Encountered")  # Pyro says so as well, when it validates
 def test_a_score_that_is_no_number_is_named_with_step_and_particle():
     language = FiniteLanguageModel({"": {"a": 1.0, "$": 0.0}})
-    reward = FiniteRewardModel(lambda prompt, text: math.nan if len(text) == 2 else 0.5)
+    reward = FunctionRewardModel(lambda prompt, text: math.nan if len(text) == 2 else 0.5)
     with pytest.raises(ScoreError, match="score of particle 0 at step 2 is nan"):
         ParticleFilter(LanguageModelStateSpace(language, reward), num_particles=3).run("?", seed=0)
-    certain = LanguageModelStateSpace(language, FiniteRewardModel(lambda prompt, text: 1.0), OddsLikelihood())
+    certain = LanguageModelStateSpace(language, FunctionRewardModel(lambda prompt, text: 1.0), OddsLikelihood())
     with pytest.raises(ScoreError, match="site 'y_1' of particle 0 at step 1 is inf"):
         ParticleFilter(certain, num_particles=3).run("?", seed=0)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.inference import AuxiliaryParticleFilter, ParticleFilter, enumerate_posterior, multinomial
 from ppl_scaling.models import DraftProposal, LanguageModelStateSpace, SamplingProposal
 from tests.inference.test_particle_filter_exact import assert_matches
@@ -51,7 +51,7 @@ def test_it_sees_what_the_plain_filter_does_not():
     """
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5}, "a": {"c": 1.0}, "b": {"c": 1.0}, "c": {"$": 1.0}})
     scores = {"a": 0.5, "b": 0.6, "ac": 0.9, "bc": 0.02}
-    model = LanguageModelStateSpace(language, FiniteRewardModel(scores), LIKELIHOODS["bernoulli"], max_steps=3)
+    model = LanguageModelStateSpace(language, FunctionRewardModel(scores), LIKELIHOODS["bernoulli"], max_steps=3)
     sizes = []
     for method in (ParticleFilter, AuxiliaryParticleFilter):
         smc = method(model, num_particles=20, ess_threshold=1.0, answer_format=LastLetter())

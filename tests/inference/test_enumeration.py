@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import enumerate_posterior
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, OddsLikelihood, TwistLikelihood
@@ -49,7 +49,7 @@ def by_hand(weigh):
 def test_against_a_listing_by_hand(likelihood, weigh):
     """Each likelihood has the target that its docstring names: three different distributions over answers."""
     model = LanguageModelStateSpace(
-        FiniteLanguageModel(TABLE), FiniteRewardModel(lambda prompt, text: score(text)), likelihood, max_steps=3
+        FiniteLanguageModel(TABLE), FunctionRewardModel(lambda prompt, text: score(text)), likelihood, max_steps=3
     )
     exact, joint = enumerate_posterior(model, "?"), by_hand(weigh)
     total = sum(joint.values())
@@ -88,7 +88,7 @@ def test_what_cannot_be_enumerated():
     model.language_model = object()
     with pytest.raises(TypeError, match="a language model with a method 'steps', got object"):
         enumerate_posterior(model, "?")
-    never = LanguageModelStateSpace(FiniteLanguageModel(TABLE), FiniteRewardModel(lambda prompt, text: 0.0), max_steps=2)
+    never = LanguageModelStateSpace(FiniteLanguageModel(TABLE), FunctionRewardModel(lambda prompt, text: 0.0), max_steps=2)
     with pytest.raises(AllWeightsZeroError):
         enumerate_posterior(never, "?")
 
@@ -109,7 +109,7 @@ def test_bad_language_tables(table, message):
 
 def test_bad_scores():
     with pytest.raises(ValueError, match=r"between 0 and 1 for 'x', got 1\.5"):
-        FiniteRewardModel({"x": 1.5}).score_logit("", "x")
+        FunctionRewardModel({"x": 1.5}).score_logit("", "x")
     with pytest.raises(ValueError, match="score table to have 'y', and it has no default"):
-        FiniteRewardModel({"x": 0.5}).score_logit("", "y")
-    assert FiniteRewardModel({"x": 0.5}, default=0.25).score_logit("", "y") == pytest.approx(math.log(1 / 3))
+        FunctionRewardModel({"x": 0.5}).score_logit("", "y")
+    assert FunctionRewardModel({"x": 0.5}, default=0.25).score_logit("", "y") == pytest.approx(math.log(1 / 3))

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import ParallelTempering, ParticleGibbs, Reference, SMCFilter, enumerate_posterior
 from ppl_scaling.inference.parallel_tempering import _Ladder, count_round_trips, swap_log_probability
@@ -104,7 +104,7 @@ def two_valleys():
             return 0.5
         return {1: 0.02, 2: 0.1, 3: 0.5, 4: 0.999}[len(text)]
 
-    return LanguageModelStateSpace(language, FiniteRewardModel(score), LIKELIHOODS["odds"], max_steps=4)
+    return LanguageModelStateSpace(language, FunctionRewardModel(score), LIKELIHOODS["odds"], max_steps=4)
 
 
 def test_swaps_help_where_few_particles_stay_with_what_they_found():

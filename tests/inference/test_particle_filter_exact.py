@@ -75,12 +75,12 @@ def test_one_group_at_a_time(world, ess_threshold):
 
 def test_groups_with_different_problems_do_not_mix():
     """The prompt is part of the text, so it decides what 'p' and 'q' answer; each group keeps its own posterior."""
-    from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+    from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
     from ppl_scaling.models import LanguageModelStateSpace
 
     language = FiniteLanguageModel({"": {"a": 0.5, "$": 0.5}, "p": {"a": 0.9, "b": 0.1}, "q": {"b": 1.0}, "b": {"a": 1.0}})
     model = LanguageModelStateSpace(
-        language, FiniteRewardModel(lambda prompt, text: 0.9 if prompt == "p" else 0.2 + 0.1 * len(text)), max_steps=4
+        language, FunctionRewardModel(lambda prompt, text: 0.9 if prompt == "p" else 0.2 + 0.1 * len(text)), max_steps=4
     )
     smc = ParticleFilter(model, num_particles=NUM_PARTICLES, ess_threshold=1.0, answer_format=LastLetter())
     results = smc.run_batch(["p", "q"] * 300, seed=4)

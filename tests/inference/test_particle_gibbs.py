@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.errors import AllWeightsZeroError, ScoreError
 from ppl_scaling.inference import ConditionalSMCFilter, ParticleFilter, ParticleGibbs, Reference, enumerate_posterior
 from ppl_scaling.inference.ancestor_sampling import rehearse
@@ -50,7 +50,7 @@ def long_memory(likely, right, wrong):
     def score(prompt, text):
         return 0.3 + 0.4 * (text == "a") if len(text) == 1 else right if text[0] + text[-1] in ("ac", "bd") else wrong
 
-    return LanguageModelStateSpace(language, FiniteRewardModel(score), max_steps=4)
+    return LanguageModelStateSpace(language, FunctionRewardModel(score), max_steps=4)
 
 
 @pytest.mark.parametrize("world", [(0.95, 0.6, 0.5), (0.55, 0.95, 0.1)], ids=["language", "scores"])
@@ -215,7 +215,7 @@ def test_a_short_look_ahead_costs_less_and_reads_only_that_far():
 def test_ancestor_sampling_lets_early_steps_change():
     """Few particles and long answers: all lineages meet in the reference unless its past is drawn anew."""
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5, "$": 0.0}})
-    reward = FiniteRewardModel(lambda prompt, text: 0.3 if text.endswith("a") else 0.6)
+    reward = FunctionRewardModel(lambda prompt, text: 0.3 if text.endswith("a") else 0.6)
     model = LanguageModelStateSpace(language, reward, max_steps=20)
     rates = {}
     for past in (False, True):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.inference.baselines import BestOfN, MajorityVote, WeightedBestOfN
 from ppl_scaling.inference.evaluation import Evaluation
 from ppl_scaling.inference.shared_completions import CompletionPool, PooledMethod
@@ -13,7 +13,7 @@ from tests.inference.evaluations import PROBLEMS, LastLetter, grade
 @pytest.fixture
 def model():
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.3, "$": 0.2}})
-    return LanguageModelStateSpace(language, FiniteRewardModel(lambda prompt, text: 0.2 + 0.1 * len(text)), max_steps=4)
+    return LanguageModelStateSpace(language, FunctionRewardModel(lambda prompt, text: 0.2 + 0.1 * len(text)), max_steps=4)
 
 
 class Counted(BestOfN):

@@ -16,9 +16,9 @@ TABLE = {
 
 
 def world(likelihood, table=TABLE, **truncation):
-    from ppl_scaling.backends.finite import FiniteRewardModel
+    from ppl_scaling.backends.finite import FunctionRewardModel
 
-    reward = FiniteRewardModel(lambda prompt, text: 0.2 + 0.6 * text.count("b") / (1 + len(text)))
+    reward = FunctionRewardModel(lambda prompt, text: 0.2 + 0.6 * text.count("b") / (1 + len(text)))
     language = FiniteLanguageModel(table, delimiter="c")
     return LanguageModelStateSpace(language, reward, likelihood, max_steps=3, max_step_tokens=2, **truncation)
 

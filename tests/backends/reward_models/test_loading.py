@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification, Gemma2Config, Gemma2ForCausalLM, LlamaForTokenClassification
 
-from ppl_scaling.backends import FiniteLanguageModel, FiniteRewardModel, TransformersRewardModel, load_reward_model
+from ppl_scaling.backends import FiniteLanguageModel, FunctionRewardModel, TransformersRewardModel, load_reward_model
 from ppl_scaling.backends.reward_models import (
     FAMILIES,
     JudgeRewardModel,
@@ -265,7 +265,7 @@ def test_a_skywork_tokenizer_without_a_beginning_of_text():
 )
 def test_the_default_likelihood_follows_what_is_scored(scores_prefixes, expected):
     language = FiniteLanguageModel({"": {"a": 0.5, "$": 0.5}})
-    reward = FiniteRewardModel(lambda prompt, text: 0.3 + 0.1 * len(text), scores_prefixes=scores_prefixes)
+    reward = FunctionRewardModel(lambda prompt, text: 0.3 + 0.1 * len(text), scores_prefixes=scores_prefixes)
     program = LanguageModelStateSpace(language, reward, max_steps=3)
     assert type(program.likelihood) is expected and program.likelihood.beta == 1
     result = ParticleFilter(program, num_particles=4).run("p", seed=0)
