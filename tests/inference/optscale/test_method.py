@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppl_scaling.backends.finite import FiniteLanguageModel, FiniteRewardModel
+from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference import Islands, ParticleFilter
 from ppl_scaling.inference.optscale import (
@@ -47,7 +47,7 @@ def five_ends(likelihood):
     """Answers of three scores, two of them alike, and one completion in seven that is cut."""
     table = {"": {"a": 0.3, "b": 0.4, "c": 0.3}, "a": {"$": 1.0}, "b": {"$": 1.0}, "c": {"b": 0.5, "c": 0.5}}
     scores = {"a": 0.8, "b": 0.5, "cb": 0.65}
-    reward = FiniteRewardModel(lambda prompt, text: scores.get(text, 0.9))
+    reward = FunctionRewardModel(lambda prompt, text: scores.get(text, 0.9))
     return LanguageModelStateSpace(FiniteLanguageModel(table), reward, likelihood, max_steps=3)
 
 
@@ -121,7 +121,7 @@ def test_the_decisions_are_those_of_the_rule_and_the_costs_add_up():
 def sure_worlds():
     """Each problem has one answer, whose score is its number in tenths; problems are letters a to j."""
     table = {"": {"x": 1.0}, "x": {"$": 1.0}}
-    reward = FiniteRewardModel(lambda prompt, text: ("abcdefghij".index(prompt) + 1) / 11)
+    reward = FunctionRewardModel(lambda prompt, text: ("abcdefghij".index(prompt) + 1) / 11)
     return LanguageModelStateSpace(FiniteLanguageModel(table), reward, BernoulliLikelihood(), max_steps=3)
 
 
@@ -212,7 +212,7 @@ def test_nothing_has_an_answer():
     """Every completion is cut, so nothing is ever scored, and the guarantee gives up by what it has learned of answers."""
     model = LanguageModelStateSpace(
         FiniteLanguageModel({"": {"a": 1.0, "$": 0.0}}),
-        FiniteRewardModel(lambda prompt, text: 0.9),
+        FunctionRewardModel(lambda prompt, text: 0.9),
         BernoulliLikelihood(),
         max_steps=2,
     )
