@@ -189,8 +189,7 @@ def plug_ins(scores):
 def promises(laws, j, posterior, num_seen, targets, confidences=CONFIDENCES):
     """What a rule asks for and how probable the target is then: {(target, confidence): (probability, number)}.
 
-    Targets that have been reached are left out. Where no number is enough the number is infinite, which reaches any target
-    that the law reaches at all.
+    Targets that have been reached are left out. Where no number is enough the number is infinite: then nothing is promised.
     """
     best = laws.scores[j, :num_seen].max()
     found = {}
@@ -212,7 +211,8 @@ def promise_table(rows, title, confidences=CONFIDENCES):
         table.add_column(column)
     for law, n, target, rule, found in rows:
         cells = [np.array(found[one]) for one in confidences]
-        shares = [f"{one[:, 0].mean():.3f} ± {one[:, 0].std(ddof=1) / math.sqrt(len(one)):.3f}" for one in cells]
+        promised = [one[np.isfinite(one[:, 1]), 0] for one in cells]  # no promise where no number is said to be enough
+        shares = [f"{one.mean():.3f} ± {one.std(ddof=1) / math.sqrt(len(one)):.3f}" for one in promised]
         numbers = "/".join(f"{np.median(one[:, 1]):.3g}" for one in cells)
         never = "/".join(f"{np.isinf(one[:, 1]).mean():.2f}" for one in cells)
         table.add_row(law, str(n), target, rule, str(len(cells[0])), *shares, numbers, never)
@@ -255,7 +255,7 @@ def main():
     numbers = {one.name: options.num_slow if isinstance(one, TwoComponentScores) else options.num_problems for one in models}
 
     if options.only != "wrong":
-        ranked, kept = [], []
+        ranked = []
         for model in models:
 
             def rules(scores, labels, model=model):
@@ -264,9 +264,11 @@ def main():
 
             laws = laws_of(model, options.num_problems, max(SEEN), options.seed)
             more = study(model.name, laws, rules, numbers[model.name], "ours")
-            ranked, kept = ranked + more[0], kept + more[1]
+            ranked += more[0]
             promise_table(more[1], f"how often the target is reached after the promised number: {model.name}")
-        calibration_table(ranked, "simulation-based calibration")
+            calibration_table(more[0], f"simulation-based calibration: {model.name}")
+        if len(models) > 1:
+            calibration_table(ranked, "simulation-based calibration")
     if options.only != "right":
         fast = [one for one in models if not isinstance(one, TwoComponentScores)]
         for name, laws in others(options.num_problems, max(SEEN), options.seed + 2).items():

@@ -11,7 +11,7 @@ Three data sets, the first two found where the variable says (without them the s
   (QwenLM/Qwen2.5-Math, MIT). Scores are mapped to (0, 1) by the logistic function. Each law is fitted as a hierarchy over
   problems, and compared by leaving scores out. Then half of the problems keep their labels, and the joint model of score and
   correctness says how probably each score of the other half is right.
-- The first 8 completions of each of the 100 tuning problems of the embedded models (``draw_pools.py``), for the same.
+- The first 8 different scores of each tuning problem of the embedded models (``draw_pools.py``), for the same comparison.
 """
 
 import argparse
@@ -94,12 +94,21 @@ def outcome_scores(path):
 
 
 def embedded_scores():
-    """Scores of the tuning problems, shape (problems, completions); what has no answer is left out with its problem."""
+    """First 8 different scores of each tuning problem, shape (problems, 8); problems with fewer are left out.
+
+    The language model often writes the same text again, with the same score up to rounding. Laws with a density have an
+    unbounded likelihood there, and a comparison would be one of how close to equal they can be.
+    """
     stored = load_pools()
-    tuning = stored["split"] == "validation"
-    first = np.s_[:8]
-    answered = (stored["answer"][tuning][:, first] >= 0).all(1)
-    return special.expit(stored["logit"][tuning][:, first].astype(float))[answered]
+    found = []
+    for logits, answers in zip(
+        *(stored[name][stored["split"] == "validation"] for name in ("logit", "answer")), strict=True
+    ):
+        seen = logits[answers >= 0].astype(float)
+        places = np.sort(np.unique(np.round(seen, 2), return_index=True)[1])[:8]
+        if len(places) == 8:
+            found.append(special.expit(seen[places]))
+    return np.array(found)
 
 
 def compare_laws(scores, how, settings, seed):
