@@ -15,6 +15,7 @@ TUTORIALS = [
     "04_your_own_model.py",
     "05_diagnosing_with_arviz.py",
     "06_particle_gibbs_and_tempering.py",
+    "07_how_many_samples.py",
     "08_scaling_study.py",
     "09_on_a_gpu.py",
 ]
