@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Genealogy"]
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Genealogy:
@@ -79,12 +81,15 @@ class Genealogy:
     def log_evidence_standard_error(self, weights: NDArray[np.float64]) -> float:
         """Monte-Carlo standard error of the evidence relative to itself, so of the log-evidence to first order.
 
-        NaN if all particles that have weight descend from one root.
+        NaN if all particles that have weight descend from one root, and where the estimate of the variance is negative, as
+        an unbiased one may be with few roots.
         """
         shares = self._sum_over_roots(weights)
         if np.count_nonzero(shares) < 2:
             return float("nan")
         relative_variance = 1 - self._inflation() * (1 - np.sum(shares**2))
+        if relative_variance < -_ROUNDING:
+            return float("nan")
         return float(np.sqrt(max(relative_variance, 0.0)))
 
     def _sum_over_roots(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -111,7 +111,7 @@ def evidence_spread(replicates: Sequence[Any]) -> EvidenceSpread:
     number = len(found)
     finite = found[np.isfinite(found)]
     standard_error, _ = jackknife(found, np.zeros((number, 0))) if len(finite) else (math.nan, None)
-    errors = np.array([getattr(one, "log_evidence_standard_error", math.nan) for one in replicates])[np.isfinite(found)]
+    errors = np.array([_own_error(one) for one in replicates])[np.isfinite(found)]
     deviation, ratio = math.nan, math.nan
     limits = [math.nan, math.nan]
     if len(finite) > 1:
@@ -131,6 +131,12 @@ def evidence_spread(replicates: Sequence[Any]) -> EvidenceSpread:
         limit_99=limits[0],
         limit_9999=limits[1],
     )
+
+
+def _own_error(replicate: Any) -> float:
+    """Error bar of the evidence of one run; by Chan and Lai where Lee and Whiteley's cannot tell."""
+    error = float(getattr(replicate, "log_evidence_standard_error", math.nan))
+    return chan_lai_standard_error(replicate) if math.isnan(error) and isinstance(replicate, ParticleFilterResult) else error
 
 
 def _shares(log_weights: np.ndarray, roots: np.ndarray) -> np.ndarray:

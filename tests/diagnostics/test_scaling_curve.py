@@ -14,7 +14,8 @@ def point(method, budget, accuracy, tokens, difference=None):
     counts = dict.fromkeys(
         (
             "num_problems num_seeds num_records num_failed num_no_answer num_grading_timeouts num_trajectories "
-            "num_truncated generated_tokens lm_tokens_forwarded prm_tokens_forwarded prm_calls seconds peak_memory_bytes"
+            "num_truncated generated_tokens lm_tokens_forwarded prm_tokens_forwarded draft_tokens_forwarded "
+            "prm_calls seconds peak_memory_bytes"
         ).split(),
         1,
     )
