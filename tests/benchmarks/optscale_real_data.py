@@ -111,10 +111,12 @@ def embedded_scores():
     return np.array(found)
 
 
-def compare_laws(scores, how, settings, seed):
+def compare_laws(scores, laws, how, settings, seed):
     """Fit every law as a hierarchy and print the comparison by leave-one-out."""
     fits = {}
     for law in LAWS:
+        if law.name not in laws:
+            continue
         started = time.perf_counter()
         fits[law.name] = FITS[how](HierarchicalScores(law()), scores, seed=seed, **settings)
         prior = fits[law.name].prior_for_new_problem()
@@ -165,6 +167,7 @@ def main():
     parser.add_argument("--num-draws", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("moments", "laws", "correctness", "pools"))
+    parser.add_argument("--laws", nargs="+", choices=[law.name for law in LAWS], default=[law.name for law in LAWS])
     options = parser.parse_args()
     folder = Path(os.environ.get("PPL_SCALING_DATA", "nowhere"))
     moments, outcomes = folder / "optscale_train_mu_sigma_dict.json", folder / "qwen_rm72b_math100x8.jsonl"
@@ -183,13 +186,13 @@ def main():
             f"\n[bold]{scores.shape[0]} problems x {scores.shape[1]} outcome scores[/bold], {correct.mean():.3f} right"
         )
         if options.only in (None, "laws"):
-            compare_laws(scores, options.fit, settings, options.seed)
+            compare_laws(scores, options.laws, options.fit, settings, options.seed)
         if options.only in (None, "correctness"):
             correctness(scores, correct, options.fit, settings, options.seed)
     if options.only in (None, "pools"):
         scores = embedded_scores()
         console.print(f"\n[bold]{scores.shape[0]} problems x {scores.shape[1]} scores of the embedded models[/bold]")
-        compare_laws(scores, options.fit, settings, options.seed)
+        compare_laws(scores, options.laws, options.fit, settings, options.seed)
 
 
 if __name__ == "__main__":
