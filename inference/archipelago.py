@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ppl_scaling.inference.smc_filter import SMCFilter
-from ppl_scaling.log_weights import ess, log_mean_exp, normalize
+from ppl_scaling.log_weights import log_mean_exp, normalize, too_unequal
 
 __all__ = ["IslandFilter"]
 
@@ -62,7 +62,7 @@ class IslandFilter(SMCFilter):
         """Resample islands among each other where need be, then particles within each."""
         log_weights = self.log_weights.view(-1, self.num_islands, self.island_size)
         island_log_weights = log_mean_exp(log_weights)
-        exchanged = ess(island_log_weights) < self.exchange_threshold * self.num_islands
+        exchanged = too_unequal(island_log_weights, self.exchange_threshold)
         islands = torch.arange(self.num_islands, device=log_weights.device).expand_as(island_log_weights)
         islands = torch.where(exchanged[:, None], self.resampling(normalize(island_log_weights)), islands)
         self.island_ancestors.append((self.groups, islands, exchanged))
@@ -70,7 +70,7 @@ class IslandFilter(SMCFilter):
         log_weights = log_weights.gather(1, islands[:, :, None].expand_as(log_weights))
         own = log_mean_exp(log_weights)
         alive = own > -math.inf
-        poor = alive & (ess(log_weights) < self.ess_threshold * self.island_size)
+        poor = alive & too_unequal(log_weights, self.ess_threshold)
         # An island that is dead keeps its particles, and any weights will do to ask the scheme with.
         askable = torch.where(alive[:, :, None], log_weights, torch.zeros_like(log_weights))
         drawn = self.resampling(normalize(askable).flatten(0, 1)).view_as(log_weights)

@@ -42,7 +42,7 @@ from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.results import ParticleFilterResult
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import PAD
-from ppl_scaling.log_weights import ess, log_mean_exp
+from ppl_scaling.log_weights import log_mean_exp, too_unequal
 from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.models.state_space import LanguageModelStateSpace
 
@@ -74,7 +74,7 @@ class AuxiliaryFilter(SMCFilter):
 
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:
         """Draw ancestors by weight and outlook where the effective sample size is low."""
-        resampled = ess(self.log_weights) < self.ess_threshold * self.group_size
+        resampled = too_unequal(self.log_weights, self.ess_threshold)
         if not host.is_true(resampled.any()):
             return torch.zeros_like(self.log_weights, dtype=torch.long), resampled
         log_weights = torch.log_softmax(self.log_weights, -1)
@@ -146,6 +146,7 @@ class AuxiliaryParticleFilter(ParticleFilter):
     """
 
     method: ClassVar[str] = "auxiliary particle filter"
+    draws_by_weight: ClassVar[bool] = False
 
     def __init__(
         self,

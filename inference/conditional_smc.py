@@ -25,7 +25,7 @@ from ppl_scaling.inference.ancestor_sampling import check_rehearsable, rehearse
 from ppl_scaling.inference.resampling import multinomial
 from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.inference.smc_filter import SMCFilter
-from ppl_scaling.log_weights import ess, normalize
+from ppl_scaling.log_weights import normalize, too_unequal
 from ppl_scaling.models.proposals import GivenSteps
 from ppl_scaling.models.tempering import Tempered
 from ppl_scaling.token_law import draw_categorical
@@ -133,7 +133,7 @@ class ConditionalSMCFilter(SMCFilter):
 
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:
         """Keep the reference at position 0 and draw the others independently."""
-        resampled = ess(self.log_weights) < self.ess_threshold * self.group_size
+        resampled = too_unequal(self.log_weights, self.ess_threshold)
         if not host.is_true(resampled.any()):
             return torch.zeros_like(self.log_weights, dtype=torch.long), resampled
         drawn = multinomial(normalize(self.log_weights))

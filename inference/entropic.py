@@ -40,7 +40,7 @@ from ppl_scaling import host
 from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.results import ParticleFilterResult
 from ppl_scaling.inference.smc_filter import SMCFilter
-from ppl_scaling.log_weights import ess, normalize
+from ppl_scaling.log_weights import ess, normalize, too_unequal
 
 __all__ = ["TEMPERATURE_SCHEDULES", "EntropicFilter", "EntropicParticleFilter", "EntropicResult"]
 
@@ -102,7 +102,7 @@ class EntropicFilter(SMCFilter):
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:
         """Draw ancestors from softened weights where the effective sample size is low."""
         log_weights = self.log_weights
-        resampled = ess(log_weights) < self.ess_threshold * self.group_size
+        resampled = too_unequal(log_weights, self.ess_threshold)
         progress = (len(self.history) - 1) / self.max_steps
         temperatures = torch.ones_like(log_weights[:, 0])
         if progress < self.early_phase:
@@ -164,6 +164,7 @@ class EntropicParticleFilter(ParticleFilter):
     """
 
     method: ClassVar[str] = "entropic particle filter"
+    draws_by_weight: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -78,19 +78,68 @@ class Genealogy:
         deviations = self._sum_over_roots(weights * (values - weights @ values))
         return float(np.sqrt(self._inflation() * np.sum(deviations**2)))
 
-    def log_evidence_standard_error(self, weights: NDArray[np.float64]) -> float:
+    def log_evidence_standard_error(
+        self, weights: NDArray[np.float64], log_weights_by_step: NDArray[np.float64] | None = None
+    ) -> float:
         """Monte-Carlo standard error of the evidence relative to itself, so of the log-evidence to first order.
 
-        NaN if all particles that have weight descend from one root, and where the estimate of the variance is negative, as
-        an unbiased one may be with few roots.
+        Lee and Whiteley's estimate of the variance is unbiased, so it may be negative. Then it is Chan and Lai's, which
+        never is but leaves out the luck of resampling within families.
+
+        Parameters
+        ----------
+        weights : float array, shape (N,)
+            Normalised.
+        log_weights_by_step : float array, shape (T, N), optional
+            After each step, since the last resampling, if ancestors were drawn by them.
+
+        Returns
+        -------
+        float
+            NaN if all particles that have weight descend from one root, or the estimate is negative and there are no weights
+            by step.
         """
         shares = self._sum_over_roots(weights)
         if np.count_nonzero(shares) < 2:
             return float("nan")
         relative_variance = 1 - self._inflation() * (1 - np.sum(shares**2))
         if relative_variance < -_ROUNDING:
-            return float("nan")
+            return float("nan") if log_weights_by_step is None else self.chan_lai_standard_error(log_weights_by_step)
         return float(np.sqrt(max(relative_variance, 0.0)))
+
+    def chan_lai_standard_error(self, log_weights_by_step: NDArray[np.float64]) -> float:
+        r"""Return Chan and Lai's estimate of the standard error of the evidence, relative to itself.
+
+        .. math::
+
+            \widehat{\mathrm{var}}[\hat Z / Z] = \frac{1}{N (N - 1)} \sum_{\mathrm{roots}\ e}
+              \Bigl(\sum_{s} \bigl(N\, W_s(e) - n_s(e)\bigr)\Bigr)^2 ,
+
+        where :math:`s` runs over the stretches between resamplings, :math:`n_s(e)` counts the particles that descend from
+        root :math:`e` at the beginning of a stretch and :math:`W_s(e)` is their share of the weight at its end. (Theirs has
+        :math:`1/N^2`; with :math:`N - 1` it is that of independent draws if nothing is resampled.)
+
+        Parameters
+        ----------
+        log_weights_by_step : float array, shape (T, N)
+            After each step, since the last resampling. Ancestors must have been drawn by them.
+
+        Returns
+        -------
+        float
+            NaN for one particle, and if the first step was resampled.
+        """
+        size = self.num_particles
+        if size < 2 or self.resampled[0]:
+            return float("nan")
+        roots, counts, deviations = np.arange(size), np.ones(size), np.zeros(size)
+        for step, resampled in enumerate(self.resampled):
+            if resampled:
+                deviations += _shares(log_weights_by_step[step - 1], roots) - counts
+                roots = roots[self.ancestors[step]]
+                counts = np.bincount(roots, minlength=size).astype(np.float64)
+        deviations += _shares(log_weights_by_step[-1], roots) - counts
+        return float(np.sqrt(deviations @ deviations / (size * (size - 1))))
 
     def _sum_over_roots(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         sums = np.zeros(self.num_particles)
@@ -100,3 +149,9 @@ class Genealogy:
     def _inflation(self) -> float:
         generations = 1 + int(self.resampled.sum())
         return (self.num_particles / (self.num_particles - 1)) ** generations
+
+
+def _shares(log_weights: NDArray[np.float64], roots: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weight of each root's descendants in units of one particle's."""
+    weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
+    return len(weights) * np.bincount(roots, weights=weights, minlength=len(weights))

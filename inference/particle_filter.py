@@ -69,6 +69,8 @@ class ParticleFilter(Method):
     """
 
     method: ClassVar[str] = "particle filter"
+    draws_by_weight: ClassVar[bool] = True
+    """Whether ancestors are drawn with the probabilities that the weights say."""
 
     def __init__(
         self,
@@ -127,6 +129,8 @@ class ParticleFilter(Method):
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         trajectories = view.trajectories(weights, self.answer_format)
         answers = answer_posterior([one.answer for one in trajectories], weights, view.genealogy, self.answer_format)
+        log_weights_by_step = view.series("log_weights")
+        error = view.genealogy.log_evidence_standard_error(weights, log_weights_by_step if self.draws_by_weight else None)
         draft: ParticleSessions | None = smc.state.sessions.get("draft")
         return ParticleFilterResult(
             problem=problem,
@@ -135,7 +139,7 @@ class ParticleFilter(Method):
             answers=answers,
             no_answer_probability=sum(one.weight for one in trajectories if one.answer is None),
             log_evidence=float(view.last("log_evidence")),
-            log_evidence_standard_error=view.genealogy.log_evidence_standard_error(weights),
+            log_evidence_standard_error=error,
             log_weights=log_weights,
             weights=weights,
             ess=view.series("ess"),
@@ -156,7 +160,7 @@ class ParticleFilter(Method):
             seconds=0.0,
             seed=seed,
             configuration=self.configuration,
-            log_weights_by_step=view.series("log_weights"),
+            log_weights_by_step=log_weights_by_step,
             log_evidence_by_step=view.series("log_evidence"),
             texts_by_step=tuple(tuple(view.texts(t)) for t in range(1, len(view.records))),
         )

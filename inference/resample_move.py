@@ -40,7 +40,7 @@ from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.particle_summary import settled, summary
 from ppl_scaling.inference.results import ParticleFilterResult, Result
 from ppl_scaling.inference.smc_filter import SMCFilter
-from ppl_scaling.log_weights import ess, log_mean_exp, normalize
+from ppl_scaling.log_weights import log_mean_exp, normalize, too_unequal
 from ppl_scaling.models.proposals import GivenSteps
 
 __all__ = ["ResampleMoveFilter", "ResampleMoveResult"]
@@ -127,7 +127,7 @@ class ResampleMoveFilter(ParticleFilter):
     def _rejuvenate(self, batch: _Batch, t: int) -> _Batch:
         """Resample the groups that need it and move their particles; the batch that goes on from step ``t``."""
         log_weights = batch.smc.log_weights
-        resampled = host.as_list(ess(log_weights) < self.ess_threshold * self.num_particles)
+        resampled = host.as_list(too_unequal(log_weights, self.ess_threshold))
         lanes = batch.present()
         for lane, resamples in zip(lanes, resampled, strict=True):
             lane.resampled.append(resamples)

@@ -38,7 +38,7 @@ from ppl_scaling.inference.particle_state import ParticleState
 from ppl_scaling.inference.records import StepRecord
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.trace_weights import first_bad_site, increments, killing_site, recorded
-from ppl_scaling.log_weights import ess, log_mean_exp, normalize
+from ppl_scaling.log_weights import ess, log_mean_exp, normalize, too_unequal
 
 __all__ = ["ParticleState", "SMCFilter"]
 
@@ -180,7 +180,7 @@ class SMCFilter(PyroSMCFilter):
         resampled : Tensor, shape (G,), bool
             Which groups are resampled; the others keep their particles, whatever ``ancestors`` says.
         """
-        resampled = ess(self.log_weights) < self.ess_threshold * self.group_size
+        resampled = too_unequal(self.log_weights, self.ess_threshold)
         if not host.is_true(resampled.any()):
             return torch.zeros_like(self.log_weights, dtype=torch.long), resampled
         return self.resampling(normalize(self.log_weights)), resampled

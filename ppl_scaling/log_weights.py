@@ -11,7 +11,9 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["ess", "log_mean_exp", "normalize"]
+__all__ = ["ess", "log_mean_exp", "normalize", "too_unequal"]
+
+_ROUNDING = 1e-12
 
 
 def log_mean_exp(log_weights: Tensor) -> Tensor:
@@ -64,3 +66,21 @@ def ess(log_weights: Tensor) -> Tensor:
     log_sum_of_squares = torch.logsumexp(2 * log_weights, dim=-1)
     effective = torch.exp(2 * log_sum - log_sum_of_squares)
     return torch.where(log_sum == -math.inf, torch.zeros_like(effective), effective)
+
+
+def too_unequal(log_weights: Tensor, threshold: float) -> Tensor:
+    """Whether the effective sample size is below a fraction of the number of particles, so that resampling pays.
+
+    Equal weights never are: to resample them would be noise alone. Rounding must not say otherwise, so a threshold of 1
+    stands for weights that differ by more than rounding.
+
+    Parameters
+    ----------
+    log_weights : Tensor, shape (..., N)
+    threshold : float
+
+    Returns
+    -------
+    bool Tensor, shape (...)
+    """
+    return ess(log_weights) < threshold * log_weights.shape[-1] * (1 - _ROUNDING)

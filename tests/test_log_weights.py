@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ppl_scaling.log_weights import ess, log_mean_exp, normalize
+from ppl_scaling.log_weights import ess, log_mean_exp, normalize, too_unequal
 
 
 def rows(*values):
@@ -45,3 +45,12 @@ def test_one_particle_and_a_constant_shift():
     log_weights = torch.randn(5, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ess(log_weights + 123.0), ess(log_weights))
     torch.testing.assert_close(log_mean_exp(log_weights + 123.0), log_mean_exp(log_weights) + 123.0)
+
+
+def test_equal_weights_are_never_too_unequal():
+    for number in (2, 3, 7, 100, 1001):
+        equal = torch.full((1, number), -3.7, dtype=torch.float64)
+        assert not too_unequal(equal, 1.0).any()
+        equal[0, 0] += 1e-4
+        assert too_unequal(equal, 1.0).all() and not too_unequal(equal, 0.5).any()
+    assert too_unequal(torch.tensor([[0.0, -math.inf, -math.inf]]), 0.5).all()

@@ -1,17 +1,9 @@
-r"""How well the evidence is known: two estimates from the genealogy of one run, and one from replicates.
+"""How well the evidence is known: two estimates from the genealogy of one run, and one from replicates.
 
-One run has the estimate of Lee and Whiteley (:class:`~ppl_scaling.inference.genealogy.Genealogy`), and that of Chan and Lai,
-
-.. math::
-
-    \widehat{\mathrm{var}}[\hat Z / Z] = \frac{1}{N (N - 1)} \sum_{\mathrm{roots}\ e}
-      \Bigl(\sum_{s} \bigl(N\, W_s(e) - n_s(e)\bigr)\Bigr)^2 ,
-
-where :math:`s` runs over the stretches between resamplings, :math:`n_s(e)` counts the particles that descend from root
-:math:`e` at the beginning of a stretch and :math:`W_s(e)` is their share of the weight at its end. (Theirs has
-:math:`1/N^2`; with :math:`N - 1` both are the same if nothing is resampled.) Both are consistent for multinomial resampling.
-They differ in what few roots do to them: Lee and Whiteley's may become negative and is NaN at one root; Chan and Lai's never
-is negative, leaves out the luck of resampling within families, and is too small where few roots are left.
+One run has the estimates of Lee and Whiteley and of Chan and Lai (:class:`~ppl_scaling.inference.genealogy.Genealogy`).
+Both are consistent for multinomial resampling. They differ in what few roots do to them: the first may become negative and
+is NaN at one root; the second is never negative, leaves out the luck of resampling within families, and is too small where
+few roots are left. A result has the first, and the second where that is negative.
 
 Replicates need no theory: the spread of their log-evidences is what it is. The ratio of that spread to the error bars of the
 single runs tells whether these can be trusted.
@@ -32,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from ppl_scaling.inference import ParticleFilter, ParticleFilterResult, ResampleMoveFilter
+from ppl_scaling.inference import Genealogy, ParticleFilter, ParticleFilterResult, ResampleMoveFilter
 from ppl_scaling.inference.pooling import jackknife
 
 __all__ = ["EvidenceSpread", "chan_lai_standard_error", "evidence_spread"]
@@ -78,19 +70,10 @@ def chan_lai_standard_error(result: ParticleFilterResult) -> float:
 
     NaN for one particle, and for methods that draw ancestors by other probabilities than the weights of the step before.
     """
-    size = result.num_particles
-    if result.method not in _METHODS or size < 2 or result.resampled[0]:
+    if result.method not in _METHODS:
         return math.nan
-    roots = np.arange(size)
-    counts = np.ones(size)
-    deviations = np.zeros(size)
-    for step in range(result.num_steps):
-        if result.resampled[step]:
-            deviations += _shares(result.log_weights_by_step[step - 1], roots) - counts
-            roots = roots[result.ancestors[step]]
-            counts = np.bincount(roots, minlength=size).astype(np.float64)
-    deviations += _shares(result.log_weights_by_step[-1], roots) - counts
-    return math.sqrt(float(deviations @ deviations) / (size * (size - 1)))
+    genealogy = Genealogy(result.ancestors, result.resampled, result.num_particles)
+    return genealogy.chan_lai_standard_error(result.log_weights_by_step)
 
 
 def evidence_spread(replicates: Sequence[Any]) -> EvidenceSpread:
@@ -111,7 +94,7 @@ def evidence_spread(replicates: Sequence[Any]) -> EvidenceSpread:
     number = len(found)
     finite = found[np.isfinite(found)]
     standard_error, _ = jackknife(found, np.zeros((number, 0))) if len(finite) else (math.nan, None)
-    errors = np.array([_own_error(one) for one in replicates])[np.isfinite(found)]
+    errors = np.array([getattr(one, "log_evidence_standard_error", math.nan) for one in replicates])[np.isfinite(found)]
     deviation, ratio = math.nan, math.nan
     limits = [math.nan, math.nan]
     if len(finite) > 1:
@@ -131,15 +114,3 @@ def evidence_spread(replicates: Sequence[Any]) -> EvidenceSpread:
         limit_99=limits[0],
         limit_9999=limits[1],
     )
-
-
-def _own_error(replicate: Any) -> float:
-    """Error bar of the evidence of one run; by Chan and Lai where Lee and Whiteley's cannot tell."""
-    error = float(getattr(replicate, "log_evidence_standard_error", math.nan))
-    return chan_lai_standard_error(replicate) if math.isnan(error) and isinstance(replicate, ParticleFilterResult) else error
-
-
-def _shares(log_weights: np.ndarray, roots: np.ndarray) -> np.ndarray:
-    """Weight of each root's descendants in units of one particle's."""
-    weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
-    return len(weights) * np.bincount(roots, weights=weights, minlength=len(weights))

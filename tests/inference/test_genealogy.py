@@ -57,6 +57,4 @@ def test_estimated_variance_is_the_variance_between_replicates():
     exact = enumerate_posterior(model, "?").log_evidence
     relative = np.exp([one.log_evidence - exact for one in results])
     estimated = np.array([one.log_evidence_standard_error for one in results])
-    assert np.isnan(estimated).mean() < 0.1  # negative estimates, which are near zero here, and count as that
-    estimated = np.nan_to_num(estimated)
     assert_mean(estimated**2, relative.var(ddof=1), bias=5 * math.sqrt(2 / 600) * relative.var(ddof=1))
