@@ -62,6 +62,11 @@ class ArithmeticProblem:
     answer: str
     steps: tuple[str, ...]
 
+    @property
+    def id(self) -> str:
+        """Eight digits of the problem's text, by which an evaluation knows it."""
+        return hashlib.sha256(self.problem.encode()).hexdigest()[:8]
+
 
 @dataclass
 class _Story:

@@ -12,6 +12,7 @@ import pytest
 
 from ppl_scaling.inference.evaluation import Evaluation, evaluate
 from ppl_scaling.inference.evaluation_file import read_evaluation
+from ppl_scaling.tasks.arithmetic import generate_problems
 from ppl_scaling.tasks.grading import Grade
 from ppl_scaling.tasks.problem_files import Problem
 from tests.inference import evaluations
@@ -237,3 +238,10 @@ def test_the_short_way(tmp_path):
         particle_filter(), problems, tmp_path / "b.jsonl", seeds=(1,), grade=lambda *_: Grade(False, timed_out=True)
     )
     assert all(one.grading_timed_out for one in lost)
+
+
+def test_generated_problems_can_be_evaluated_as_they_are(tmp_path):
+    problems = generate_problems(3, seed=1)
+    assert len({one.id for one in problems}) == 3
+    records = run(tmp_path / "results.jsonl", Coin(), problems=problems, seeds=(0,))
+    assert [one.id for one in records] == [one.id for one in problems]
