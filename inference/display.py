@@ -77,12 +77,17 @@ def _chosen(result: Any) -> dict[str, str]:
     facts = {"answer": repr(_short(answer, _LONGEST_ANSWER))}
     for one in result.answers:
         if one.answer == answer:
-            facts["probability"] = with_error(one.probability, one.standard_error)
+            facts[_measure(result)] = with_error(one.probability, one.standard_error)
     return facts
 
 
+def _measure(result: Any) -> str:
+    """Name what an answer's number is: what has evidence has a posterior; baselines have completions and shares of them."""
+    return "probability" if hasattr(result, "log_evidence") else "share"
+
+
 def _answer_rows(result: Any) -> Iterator[str]:
-    yield f"<th {_LEFT}>answer</th><th {_RIGHT}>probability</th><th {_RIGHT}>std. error</th><th></th>"
+    yield f"<th {_LEFT}>answer</th><th {_RIGHT}>{_measure(result)}</th><th {_RIGHT}>std. error</th><th></th>"
     shown: Sequence[Any] = result.answers[:_MOST_ANSWERS]
     for one in shown:
         name = f"<code {_FOREIGN}>{_safe(_short(one.answer, _LONGEST_ANSWER))}</code>"

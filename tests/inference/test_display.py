@@ -72,7 +72,8 @@ def test_results_say_the_answer_and_how_sure_it_is(name):
     line, page = repr(result), result._repr_html_()
     assert line.startswith(f"{type(result).__name__}(answer={result.answer!r}") and "\n" not in line and len(line) < 300
     probability = next(one.probability for one in result.answers if one.answer == result.answer)
-    assert f"probability={probability:.3f}" in line
+    measure = "share" if name in ("best of n", "optscale") else "probability"
+    assert f"{measure}={probability:.3f}" in line and f">{measure}</th>" in page
     assert all(f"{fact}=" in line for fact in facts)
     shown = Tags(page)
     assert all(fact.replace("_", " ") in shown.text.lower() for fact in facts)
