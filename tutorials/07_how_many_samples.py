@@ -188,7 +188,7 @@ plt.show()
 # second rule, only about 0.7 is kept where 0.9 is asked. The maximum-likelihood plug-in keeps its promises here, but by far
 # too much where little is asked: it does not control what it spends. On problems of another law than its own it falls short
 # too: `tests/benchmarks/optscale_calibration.py` does this for the laws of the library, for 3, 5 and 10 scores, and
-# on logit-normal scores and a high target it keeps less than 0.5 where 0.95 is asked.
+# on logit-normal scores and a high target it keeps less than 0.5 of 0.95 after 5 or 10.
 #
 # The plug-in can fail altogether. The truncated normal law of the paper has *no* maximum-likelihood fit when scores heap up
 # near an end, as good verifiers' scores do. Then the optimiser stops anywhere:
