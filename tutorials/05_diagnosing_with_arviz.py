@@ -75,9 +75,6 @@ for text, share, own in zip(texts, shares, result.answers, strict=False):
     print(f"{text:>5}   mean of the draws {share:.3f}   posterior {own.probability:.3f} ± {own.standard_error:.3f}")
 
 # %% [markdown]
-# (The first line says `log_evidence=... ± 0.000`. That is no certainty: the estimate of the variance from the genealogy can
-# come out negative where it is small, and is 0 then. `diagnose`, below, says so and takes another estimate.)
-#
 # The two columns differ a little, and that is on purpose. The particles of a filter have *weights*, and ArviZ gives all
 # draws the same weight. So `to_arviz()` resamples them, as many as there were: the heavy ones are there several times. With
 # `weights="keep"` the particles stay as they are, and the weights are in `sample_stats`. Then a plain mean is wrong:
@@ -142,7 +139,7 @@ figure, axes = plt.subplots(figsize=(6.5, 3), layout="constrained")
 places = np.arange(1, len(values) + 1)
 errors = [one.log_evidence_standard_error for one in replicates]
 others = [chan_lai_standard_error(one) for one in replicates]
-axes.errorbar(places - 0.1, values, yerr=errors, fmt="o", color="black", capsize=3, label="Lee and Whiteley")
+axes.errorbar(places - 0.1, values, yerr=errors, fmt="o", color="black", capsize=3, label="of the result")
 axes.errorbar(places + 0.1, values, yerr=others, fmt="s", color="#888888", capsize=3, label="Chan and Lai")
 axes.axhline(spread.log_evidence, color="black", linestyle="--", linewidth=1, label="all replicates")
 axes.set_xticks(places)
@@ -153,9 +150,9 @@ plt.show()
 print(f"spread between replicates {spread.standard_deviation:.2f}, {spread.ratio:.2f} times what the runs say themselves")
 
 # %% [markdown]
-# The replicates differ a little more than they say themselves. And many have no bar of Lee and Whiteley: with 16 particles
-# their estimate of so small a variance is often not positive. Chan and Lai's always is, but leaves part of the luck out.
-# Where it matters, take replicates (`Islands` does, and pools them).
+# The replicates differ by about what they say themselves. Where both bars are equal, Lee and Whiteley's estimate of so small
+# a variance was negative, as an unbiased one may be, and the result took Chan and Lai's, which never is but leaves part of
+# the luck out. Where it matters, take replicates (`Islands` does, and pools them).
 #
 # ## `diagnose`: a good run
 #

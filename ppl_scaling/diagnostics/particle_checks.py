@@ -101,8 +101,8 @@ def evidence_check(result: ParticleFilterResult) -> HealthCheck:
     """Check the standard error of the log-evidence that one run gives itself."""
     error, second = result.log_evidence_standard_error, chan_lai_standard_error(result)
     text = f"log-evidence {result.log_evidence:.2f}"
-    if error == 0 and second > 0:  # an estimate of the variance that was negative says nothing
-        error, text = second, f"{text} ± {second:.2g} by Chan and Lai; Lee and Whiteley's estimate is not positive"
+    if error == second and result.resampled.any():  # the result took it where the other estimate was negative
+        text += f" ± {second:.2g} by Chan and Lai; Lee and Whiteley's estimate is negative"
     elif math.isnan(error):
         text += " of unknown error, since all particles descend from one"
     else:

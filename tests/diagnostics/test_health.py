@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ppl_scaling.diagnostics import HealthReport, diagnose
+from ppl_scaling.diagnostics import HealthReport, chan_lai_standard_error, diagnose
 from ppl_scaling.diagnostics.checks import judge
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import (
@@ -87,9 +87,11 @@ def test_error_of_the_evidence(error, status):
     assert check.status == status and ("descend from one" in check.found) == math.isnan(error)
 
 
-def test_an_error_estimate_that_is_not_positive_is_replaced():
-    check = diagnose(made_result(EVEN, error=0.0))["evidence_error"]
-    assert check.value > 0 and "by Chan and Lai; Lee and Whiteley's estimate is not positive" in check.found
+def test_whose_estimate_the_error_is():
+    twice = made_result(EVEN, error=0.2, resampled=[False, True, False])
+    assert "± 0.2 by Lee and Whiteley, ±" in diagnose(twice)["evidence_error"].found
+    taken = replace(twice, log_evidence_standard_error=chan_lai_standard_error(twice))
+    assert "by Chan and Lai; Lee and Whiteley's estimate is negative" in diagnose(taken)["evidence_error"].found
 
 
 def test_answers():
