@@ -84,7 +84,8 @@ def show(result: Result, console: Console | None = None) -> None:
 
 
 def _posterior(result: Result) -> RenderableType:
-    table = _table("answer", "probability", "std. error", "")
+    # What has evidence has a posterior; a baseline has completions, and shares of them.
+    table = _table("answer", "probability" if hasattr(result, "log_evidence") else "share", "std. error", "")
     for one in result.answers[:10]:
         error = "unknown" if math.isnan(one.standard_error) else f"{one.standard_error:.3f}"
         style = "bold" if one.answer == result.answer else ""
