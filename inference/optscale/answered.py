@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from ppl_scaling.inference.optscale.posterior import ScorePosterior
+from ppl_scaling.inference.optscale.posterior import ScorePosterior, check_numbers
 from ppl_scaling.inference.optscale.quadrature import infer_scores
 from ppl_scaling.models.scores.dirichlet import DirichletScores
 
@@ -46,6 +46,12 @@ class AnsweredPosterior(ScorePosterior):
         self.num_unanswered = num_unanswered
         self._shape = answered.num_scores + 1.0, float(num_unanswered)
         self._known_shares: dict[int, NDArray[np.float64]] = {}
+        self._known_gains = np.zeros(0)
+
+    @property
+    def precise(self) -> bool:
+        """Whether the posterior of the scores of those with an answer has the precision asked for."""
+        return self.answered.precise
 
     @property
     def probability_answered(self) -> float:
@@ -67,6 +73,16 @@ class AnsweredPosterior(ScorePosterior):
         pairs = zip(scores[~summed].tolist(), numbers[~summed].tolist(), strict=True)
         result[~summed] = [self._by_quadrature(score, number) for score, number in pairs]
         return np.minimum(result, 0.0)
+
+    def expected_gains(self, numbers: ArrayLike) -> NDArray[np.float64]:
+        """Means over the number of answers of the gains that so many scores bring, for up to 512 completions."""
+        wanted = check_numbers(numbers)
+        if not len(wanted) or wanted.max() > _EXACT or (wanted != np.round(wanted)).any():
+            return super().expected_gains(wanted)
+        if wanted.max() >= len(self._known_gains):
+            self._known_gains = self.answered.expected_gains(np.arange(wanted.max() + 1))
+        shares = (np.exp(self._log_shares(int(number))) for number in wanted)
+        return np.array([share @ self._known_gains[: len(share)] for share in shares])
 
     def _log_shares(self, number: int) -> NDArray[np.float64]:
         """Log-probability of each number of answers among so many completions."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LogDensity", "climb", "evaluate"]
+__all__ = ["LogDensity", "climb", "evaluate", "width_at"]
 
 Array = NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
@@ -84,3 +84,22 @@ def climb(log_density: LogDensity, start: Array, axes: Array) -> tuple[float, Ar
         here = here + axes @ turn @ (step * (_LONGEST / max(_LONGEST, np.abs(step).max())))
         axes = scaled
     return float(best_value), best, axes
+
+
+def width_at(log_density: LogDensity, place: Array, widest: float = 0.7, step: float = 1e-4) -> Array:
+    """Return a square root of the covariance of the normal law that curves as the density does at a place.
+
+    Directions in which it does not curve downwards, or less than the normal law of standard deviation ``widest``, get that.
+    """
+    dimension = len(place)
+    unit = step * np.eye(dimension)
+    pairs = [(one, other) for one in range(dimension) for other in range(one, dimension)]
+    corners = np.array(
+        [place + a * unit[i] + b * unit[j] for i, j in pairs for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+    )
+    values = evaluate(log_density, corners).reshape(-1, 4) @ np.array([1.0, -1.0, -1.0, 1.0]) / (4 * step**2)
+    hessian = np.zeros((dimension, dimension))
+    for (i, j), value in zip(pairs, values, strict=True):
+        hessian[i, j] = hessian[j, i] = value
+    curvature, turn = np.linalg.eigh(-np.nan_to_num(hessian, posinf=0.0, neginf=0.0))
+    return turn * np.maximum(curvature, widest**-2) ** -0.5

@@ -105,8 +105,8 @@ class Decision:
         Completions that the rule asks for; 0 if it stops. It may be more than are allowed: a rule clips nothing.
     because : str
         One word for programs: ``target_reached``, ``unreachable``, ``beyond_limit``, ``plan_spent``, ``not_worthwhile``,
-        ``covered``, ``answer_settled`` or ``max_completions`` where it stops; ``more_needed``, ``worthwhile`` or ``answer_open`` where
-        it goes on.
+        ``covered``, ``answer_settled`` or ``max_completions`` where it stops; ``more_needed``, ``worthwhile`` or
+        ``answer_open`` where it goes on.
     reason : str
         A sentence for people.
     num_seen : int
@@ -121,6 +121,9 @@ class Decision:
     probability : float or None
         What the rule weighs: that the target is reached with all completions that are allowed, that the leading answer is
         the most probable one, or that one of the completions is right.
+    precise : bool
+        Whether the posterior that it was computed from has the precision asked for. Where it has not, which is rare for
+        laws of one or two parameters, the reason ends with a warning, and numbers may be off.
     """
 
     stop: bool
@@ -132,6 +135,7 @@ class Decision:
     required: float | None = None
     required_interval: tuple[float, float] | None = None
     probability: float | None = None
+    precise: bool = True
 
 
 class StoppingRule(Protocol):
@@ -142,8 +146,12 @@ class StoppingRule(Protocol):
 
 
 def ask(rule: StoppingRule, evidence: Evidence) -> Decision:
-    """Ask a rule, and stop it where nothing more is allowed."""
+    """Ask a rule, and stop it where nothing more is allowed; warn where the posterior that it looked at is not precise."""
     decision = rule.decide(evidence)
+    posterior = vars(evidence).get("posterior")
+    if not decision.precise or (posterior is not None and not posterior.precise):
+        warning = "; the posterior is less precise than was asked for"
+        decision = replace(decision, precise=False, reason=decision.reason + warning)
     if decision.stop or evidence.allowed:
         return decision
     reason = f"all {evidence.num_seen} completions that are allowed have been drawn; {decision.reason}"

@@ -74,6 +74,20 @@ class Lattice:
         """Logarithm of the integral over each slice, shape (S,)."""
         return _masses(self.values, self.lower, self.upper)
 
+    def inner_error(self) -> float:
+        """Relative error of the integral, as far as it is due to the inner spacing, from points half-way between nodes.
+
+        The spread of interlaced rules misses it where the density has a kink that happens to lie a quarter of the way
+        between two nodes of each of them: just there it moves the points half-way most.
+        """
+        masses, size = self.masses, self.values.shape[1]
+        keep = np.flatnonzero(masses > masses.max() - self.cut)
+        cells = (self.upper - self.lower) / (size - 1)
+        lower, upper = (self.lower + cells / 2)[keep], (self.upper - cells / 2)[keep]
+        points = _points(_spread(lower, upper, size - 1), self.outer[keep], plane=self.plane)
+        values = evaluate(self.log_density, points).reshape(len(keep), -1) + np.log(cells[keep])[:, None]
+        return 0.5 * abs(float(np.expm1(np.logaddexp.reduce(values.ravel()) - np.logaddexp.reduce(masses[keep]))))
+
     def finer(self) -> Lattice:
         """Return a lattice with half as many nodes again on each axis."""
         slices, size = self.values.shape

@@ -32,9 +32,10 @@ EDGE = 20.0
 MOST_NODES = 400_000
 _LARGEST_BLOCK = 2
 _SAFETY, _SAFETY_OF_LINES = 25.0, 4.0  # the square of the sublattices' spread times this is taken for the error
+_LEAST = 0.25  # of the spread: the error is at least that; of a step in a tail the square of the spread says too little
 _NEGLIGIBLE = 0.1  # share of the precision: nodes that weigh no more together are left out
 _FIRST, _FIRST_OF_BLOCKS = 21, 11  # nodes on each axis of a first lattice
-_MARGIN, _MARGIN_OF_BLOCKS = 4.0, 3.0  # nats below the precision asked for, where densities are cut
+_MARGIN, _MARGIN_OF_BLOCKS = 5.0, 3.0  # nats below the precision asked for, where densities are cut
 _MOST_OF_BLOCKS = 50_000
 
 
@@ -121,20 +122,22 @@ class Nodes:
         tensors = torch.broadcast_tensors(*self.tensors.values())
         return {name: tensor.reshape(-1)[self.kept] for name, tensor in zip(self.tensors, tensors, strict=True)}
 
-    def errors(self, functions: Array) -> Array:
+    def errors(self, functions: Array, least: float = _LEAST) -> Array:
         """Estimate the error of the mean of functions, contributed by each group; shape (groups,).
 
         Parameters
         ----------
         functions : array, shape (R, K)
             Values at the nodes, between 0 and 1.
+        least : float
+            The share of the spread that the error is at least.
         """
         means = functions @ self.classes
         whole = functions @ self.weights
         spread = np.abs(means - whole[:, None]).max(0)
         lost = self.lost / len(self.groups)
-        pairs = zip(self.scales, self.groups, strict=True)
-        return np.array([lost + scale * spread[group].max() ** self.power for scale, group in pairs])
+        largest = np.array([spread[group].max() for group in self.groups])
+        return lost + np.maximum(self.scales * largest**self.power, least * largest)
 
 
 class Rule(ABC):
@@ -149,6 +152,10 @@ class Rule(ABC):
     @abstractmethod
     def finer(self, nodes: Nodes, group: int) -> Nodes | None:
         """Return more nodes where a group's error was too large; None where that would be too many."""
+
+    def evidence_errors(self, nodes: Nodes) -> Array:
+        """Estimate the relative error of the evidence, contributed by each group; shape (groups,)."""
+        return nodes.errors(np.ones((1, nodes.size)), least=0.0)
 
 
 class LatticeRule(Rule):
@@ -198,6 +205,10 @@ class LatticeRule(Rule):
             return None
         lattices[group] = lattices[group].finer()
         return self._nodes(tuple(lattices))
+
+    def evidence_errors(self, nodes: Nodes) -> Array:
+        """Estimate the error in two ways, and believe the larger one."""
+        return np.maximum(super().evidence_errors(nodes), [lattice.inner_error() for lattice in nodes.source])
 
     def _log_density(self, block: Coordinates) -> Callable[[Array], Array]:
         def log_density(points: Array) -> Array:

@@ -51,6 +51,11 @@ class ScorePosterior(ABC):
         self.num_scores = len(self.scores)
         self.best = float(self.scores.max()) if self.num_scores else -math.inf
 
+    @property
+    def precise(self) -> bool:
+        """Whether all that has been asked so far has the precision that was asked for."""
+        return True
+
     @abstractmethod
     def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> Array:
         r"""Log-probability that ``m`` further scores all stay below ``score``: :math:`\log E[F(x^-)^m \mid data]`.

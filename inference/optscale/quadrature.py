@@ -37,7 +37,7 @@ __all__ = ["QuadraturePosterior", "infer_scores"]
 
 Array = NDArray[np.float64]
 
-_POWERS = 16.0 ** np.arange(11)  # 1 to 1e12: the numbers of completions at which the error is measured
+_POWERS = 21  # of 4, from 1 to 1e12: the numbers of completions at which the error is measured
 
 
 def infer_scores(model: Any, scores: Any, *, correct: Any = None, precision: float | None = None) -> ScorePosterior:
@@ -104,10 +104,10 @@ class QuadraturePosterior(NodePosterior):
         with torch.no_grad():
             self._rule: Rule = kind(model, _log_likelihood(model, seen, correct), precision)
             nodes = self._rule.start()
-            errors = nodes.errors(np.ones((1, nodes.size)))
+            errors = self._rule.evidence_errors(nodes)
             while errors.sum() > self._rule.precision and (finer := self._rule.finer(nodes, int(errors.argmax()))):
                 nodes = finer
-                errors = nodes.errors(np.ones((1, nodes.size)))
+                errors = self._rule.evidence_errors(nodes)
         super().__init__(model, nodes.values(), nodes.log_weights, seen)
         self.log_evidence = nodes.log_total
         self.precision = max(self._rule.precision, float(errors.sum()))
@@ -167,9 +167,13 @@ class QuadraturePosterior(NodePosterior):
 
 
 def _powers(log_cdf: Array) -> Array:
-    """``F^m`` at the nodes for several m, one a row."""
-    with np.errstate(over="ignore"):
-        return np.exp(_POWERS[:, None] * log_cdf)
+    """``F^m`` at the nodes for several m, one a row, by squaring twice: errors oscillate with ``log m``, so m is dense."""
+    powers = np.empty((_POWERS, len(log_cdf)))
+    powers[0] = np.exp(log_cdf)
+    for k in range(1, _POWERS):
+        np.square(powers[k - 1], out=powers[k])
+        np.square(powers[k], out=powers[k])
+    return powers
 
 
 def _log_likelihood(model: ScoreModel, scores: Tensor, correct: Any) -> Callable[[Values], Tensor]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 from torch import Tensor
 
-from ppl_scaling.inference.optscale.climbing import climb, evaluate
+from ppl_scaling.inference.optscale.climbing import climb, evaluate, width_at
 from ppl_scaling.inference.optscale.nodes import MOST_NODES, Coordinates, Nodes, Rule
 from ppl_scaling.models.scores.base import ScoreModel, Values
 
@@ -31,6 +31,8 @@ _SCOUTS = 512
 _CLIMBS = 4
 _ADAPTATIONS = 3
 _FIRST = 8  # log2 of the points of each shift
+_ADDITIONS = 32
+_ENOUGH = 0.45  # effective share of the points with which no more laws are added
 _DEFENSIVE = 0.15  # share of the prior
 
 
@@ -117,6 +119,12 @@ class QuasiMonteCarloRule(Rule):
         for _ in range(_ADAPTATIONS):
             points, _ = proposal.points(_FIRST - 1)
             proposal = _refit(proposal, points, self._weighed(proposal, points))
+        for _ in range(_ADDITIONS):
+            points, _ = proposal.points(_FIRST - 1)
+            log_weights = self._weighed(proposal, points)
+            if 1 / (special.softmax(log_weights) ** 2).sum() > _ENOUGH * len(points):
+                break
+            proposal = self._wider(proposal, points, log_weights)
         return self._nodes(proposal, _FIRST)
 
     def finer(self, nodes: Nodes, group: int) -> Nodes | None:
@@ -156,6 +164,20 @@ class QuasiMonteCarloRule(Rule):
         shares = special.softmax(np.maximum(heights, max(heights) - 6.0))
         return _Proposal(shares, np.array(centres), np.array(roots))
 
+    def _wider(self, proposal: _Proposal, points: Array, log_weights: Array) -> _Proposal:
+        """Add a t law at the heaviest point, as wide as the density is there, and share out anew.
+
+        Where the posterior lies along a curve, as that of a mixture does if one component explains all scores, no t law at
+        its modes holds it, but a chain of them does.
+        """
+        place = points[log_weights.argmax()]
+        root = width_at(self._log_density, place)
+        count = len(proposal.shares)
+        shares = np.append(proposal.shares * count, 1.0) / (count + 1)
+        wider = _Proposal(shares, np.vstack([proposal.centres, place]), np.concatenate([proposal.roots, root[None]]))
+        new, _ = wider.points(_FIRST - 1)
+        return _reshared(wider, new, self._weighed(wider, new))
+
     def _nodes(self, proposal: _Proposal, log2_size: int) -> Nodes:
         points, labels = proposal.points(log2_size)
         log_weights = self._weighed(proposal, points)
@@ -177,6 +199,15 @@ class QuasiMonteCarloRule(Rule):
             (0.5,),
             (proposal, log2_size),
         )
+
+
+def _reshared(proposal: _Proposal, points: Array, log_weights: Array) -> _Proposal:
+    """Set the shares of the t laws to what they hold of the weighted points."""
+    held = special.softmax(proposal.log_densities(points), axis=0) @ special.softmax(
+        np.minimum(log_weights, np.quantile(log_weights, 0.999))
+    )
+    shares = np.maximum(held, 0.2 / len(held))
+    return _Proposal(shares / shares.sum(), proposal.centres, proposal.roots)
 
 
 def _refit(proposal: _Proposal, points: Array, log_weights: Array) -> _Proposal:

@@ -92,6 +92,7 @@ class GuaranteeRule:
             "required": max(number - spent, 0),
             "required_interval": (low, high),
             "probability": chance,
+            "precise": basis.posterior.precise,
         }
         if math.isinf(number):
             because, says = "unreachable", f"no number of completions reaches {target} with probability {self.confidence:g}"

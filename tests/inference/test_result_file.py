@@ -224,5 +224,5 @@ def test_laws_of_scores_are_made_again(law, tmp_path):
 def test_a_dirichlet_process_is_made_again():
     law = _decode(json.loads(json.dumps(_encode(DirichletScores(2.5, bins=[0, 0.5, 1]), "law"))))
     assert law.concentration == 2.5 and law.edges.tolist() == [0, 0.5, 1]
-    with pytest.raises(TypeError, match="uniform base law"):
+    with pytest.raises(TypeError, match="expected a StepLaw as base law"):
         _encode(DirichletScores(1.0, stats.beta(2, 1)), "law")

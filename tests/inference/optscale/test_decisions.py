@@ -97,6 +97,22 @@ def test_targets_that_are_out_of_reach_are_said_to_be():
     assert required_completions(infer_scores(InflatedBetaScores(), SCORES), 1.0, 0.5).reachable
 
 
+def test_numbers_beyond_a_million_are_called_out_of_reach_in_practice():
+    posterior = known_law(TruncatedNormalScores(), location=0.1, log_scale=math.log(0.1))
+    far = required_completions(posterior, 0.8, 0.9)
+    assert far.reachable and not far.practical
+    assert str(far) == (
+        f"the target 0.8 is out of reach in practice: {float(far.number):.2g} would be needed to reach it with probability "
+        f"0.9; a million reach it with probability {far.probability_after(10**6):.2g}"
+    )
+    near = required_completions(posterior, 0.3, 0.9)
+    assert near.practical and str(near) == f"{near.number} more completions reach the target 0.3 with probability 0.9"
+    never = required_completions(posterior, 1.0, 0.9)
+    assert not never.reachable and not never.practical and "no number is enough" in str(never)
+    reached = required_completions(infer_scores(BetaScores(), [0.9]), 0.8, 0.9)
+    assert reached.practical and str(reached) == "the target 0.8 has been reached"
+
+
 def test_edges():
     for model in MODELS:
         posterior = infer_scores(model, SCORES)

@@ -7,8 +7,10 @@ import pytest
 from mpmath import mp
 from scipy import integrate, special, stats
 
+from ppl_scaling.inference.optscale.answered import infer_answered
 from ppl_scaling.inference.optscale.dirichlet import DirichletPosterior
-from ppl_scaling.inference.optscale.posterior import NodePosterior, log_power_mean_of
+from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior
+from ppl_scaling.inference.optscale.powers import log_power_mean_of
 from ppl_scaling.inference.optscale.quadrature import infer_scores
 from ppl_scaling.models.scores import BetaScores, DirichletScores, InflatedBetaScores
 from tests.statistics import assert_mean
@@ -68,6 +70,17 @@ def test_expected_gain_is_its_integral_and_that_of_draws(model, scores):
     assert_mean((drawn < 0.9).all(1), math.exp(posterior.log_power_mean(0.9, 8)))
     np.testing.assert_array_equal(drawn, posterior.sample_scores((2000, 8), seed=3))
     assert posterior.expected_gain(0) == 0
+
+
+def test_gains_with_unanswered_completions_are_means_over_the_number_of_answers():
+    posterior = infer_answered(BetaScores(), SCORES, 3)
+    numbers = np.array([0, 1, 7, 64])
+    direct = ScorePosterior.expected_gains(posterior, numbers)
+    np.testing.assert_allclose(posterior.expected_gains(numbers), direct, rtol=0, atol=2e-4 * (1 - max(SCORES)))
+    # One more completion brings what one with an answer does, if it has one.
+    assert posterior.expected_gain(1) == pytest.approx(6 / 9 * posterior.answered.expected_gain(1), rel=1e-5)
+    assert posterior.expected_gain(600) > posterior.expected_gain(512) > posterior.expected_gain(64)
+    assert posterior.precise
 
 
 def test_gain_of_nothing_left_is_zero():

@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy import special, stats
 
-from ppl_scaling.inference.optscale.nodes import Coordinates
+from ppl_scaling.inference.optscale.evidence import Evidence, ask
+from ppl_scaling.inference.optscale.nodes import Coordinates, weighty
 from ppl_scaling.inference.optscale.quadrature import QuadraturePosterior, infer_scores
+from ppl_scaling.inference.optscale.rules import GuaranteeRule, PriceRule
 from ppl_scaling.models.scores import (
     BetaScores,
     InflatedBetaScores,
@@ -140,16 +142,6 @@ def test_against_dense_grids(model, scores):
     np.testing.assert_allclose(np.exp(posterior.log_power_mean(0.97, POWERS)), means, atol=posterior.precision)
 
 
-@pytest.mark.parametrize("model", [TruncatedNormalScores(), BetaScores()], ids=lambda model: model.name)
-@pytest.mark.parametrize("scores", [[], [0.7], [0.9] * 10, [1.0] * 3, [0.0]], ids=["0", "1", "equal", "ones", "zero"])
-def test_finer_rules_agree_where_densities_are_narrow_or_heaped(model, scores):
-    ours, finer = infer_scores(model, scores), infer_scores(model, scores, precision=1e-6)
-    assert ours.log_evidence == pytest.approx(finer.log_evidence, abs=1e-4)
-    for target in (0.95, 0.999):
-        difference = np.exp(ours.log_power_mean(target, POWERS)) - np.exp(finer.log_power_mean(target, POWERS))
-        assert np.abs(difference).max() <= ours.precision
-
-
 def test_independent_blocks_are_taken_one_by_one():
     scores = [0.0, 1.0, 1.0, *DRAWN[:7]]
     posterior = infer_scores(InflatedBetaScores(), scores)
@@ -190,6 +182,19 @@ def test_many_parameters_against_importance_sampling():
         )
 
 
+def test_what_is_not_precise_is_said_to_be():
+    sure = infer_scores(TwoComponentScores(), [0.9, 0.95, 0.1, 0.2])
+    assert sure.precise and sure.precision == 1e-2
+    unsure = infer_scores(TwoComponentScores(), [0.8, 0.9, 0.7], precision=1e-6)
+    assert not unsure.precise and unsure.precision > 1e-6
+    evidence = Evidence([0.8, 0.9, 0.7], 4, TwoComponentScores())
+    vars(evidence)["posterior"] = unsure
+    for rule in (GuaranteeRule(0.95, 0.9), PriceRule(0.01)):
+        decision = ask(rule, evidence)
+        assert not decision.precise and "less precise" in decision.reason
+    assert ask(PriceRule(0.01), Evidence([0.8, 0.9], 4, BetaScores())).precise
+
+
 def test_labels_are_used():
     scores = [0.9, 0.8, 0.2, 0.1]
     model = ScoreAndCorrectness()
@@ -214,6 +219,19 @@ def test_the_cut_of_the_prior_is_a_change_of_variable():
     t = np.linspace(-60, 60, 4001)
     density = np.exp(coordinates.log_prior(np.stack([t, np.zeros_like(t)], -1)) + 0.5 * math.log(2 * math.pi))
     assert density.sum() * (t[1] - t[0]) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_light_nodes_are_left_out_and_counted():
+    weights = np.array([0.5, 1e-6, 0.3, 2e-6, 0.2 - 3e-6])
+    kept, lost = weighty(weights, 2.5e-6)
+    assert kept.tolist() == [0, 2, 3, 4] and lost == pytest.approx(1e-6)
+    kept, lost = weighty(weights, 1e-5)
+    assert kept.tolist() == [0, 2, 4] and lost == pytest.approx(3e-6)
+    assert weighty(weights, 0.0)[1] == 0 and len(weighty(weights, 0.0)[0]) == 5
+    assert weighty(np.ones(1), 2.0)[0].tolist() == [0]  # one is always kept
+    nodes = infer_scores(BetaScores(), DRAWN)._levels[0]
+    assert 0 < nodes.lost <= 1e-5 and nodes.weights.sum() == pytest.approx(1)
+    assert (nodes.errors(np.zeros((1, nodes.size))) >= nodes.lost).all()
 
 
 def test_errors():

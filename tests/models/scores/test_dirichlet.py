@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 from pyro import poutine
 
-from ppl_scaling.models.scores import DirichletScores, HierarchicalDirichletScores
+from ppl_scaling.models.scores import DirichletScores, HierarchicalDirichletScores, StepLaw
 from tests.statistics import assert_mean
 
 SCORES = [0.2, 0.55, 0.55, 0.9, 1.0]
@@ -141,3 +141,22 @@ def test_population_has_the_moments_of_the_draws():
     variance = (0.2 * 0.8 / 4 + 0.4 * 0.6 / 8) / 2 + 0.01
     assert 0.3 * 0.7 / (population.concentration + 1) == pytest.approx(variance)
     assert population.cdf_posterior(0.5, [0.9])[0] == pytest.approx(0.3 * population.concentration)
+
+
+def test_a_step_law_is_a_mixture_of_uniform_ones():
+    masses, edges = np.array([1.0, 3.0, 4.0]), np.array([0.0, 0.5, 0.6, 1.0])
+    law, steps = StepLaw(masses, edges), scipy.stats.rv_histogram((masses, edges), density=False)
+    x, q = np.linspace(-0.2, 1.2, 57), np.linspace(0, 1, 33)
+    np.testing.assert_allclose(law.cdf(x), steps.cdf(x))
+    np.testing.assert_allclose(law.ppf(q), steps.ppf(q))
+    inside = (x >= 0) & (x < 1)
+    np.testing.assert_allclose(np.exp(law.logpdf(x[inside])), steps.pdf(x[inside]))
+    assert (law.logpdf(np.array([-0.1, 1.1])) == -np.inf).all()
+    assert law.logpdf(np.array(1.0)) == pytest.approx(np.log(0.5 / 0.4))  # the last bin holds its upper edge
+    np.testing.assert_allclose(law.ppf(law.cdf(np.linspace(0, 1, 21))), np.linspace(0, 1, 21), atol=1e-15)
+    again = StepLaw(**law.saved_arguments())
+    np.testing.assert_array_equal(again.cdf(x), law.cdf(x))
+    uniform = StepLaw()
+    assert uniform.cdf(0.3) == pytest.approx(0.3) and uniform.logpdf(0.3) == 0
+    empty = StepLaw([0.0, 1.0], [0.0, 0.5, 1.0])
+    assert empty.logpdf(0.2) == -np.inf and empty.cdf(0.5) == 0

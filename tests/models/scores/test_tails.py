@@ -9,6 +9,7 @@ import torch
 
 from ppl_scaling.models.scores import BetaScores, LogitNormalScores, TruncatedNormalScores
 from ppl_scaling.models.scores.base import RESOLUTION
+from ppl_scaling.models.scores.normal_mass import log_mass
 
 SCORES = [1e-9, 0.3, 0.9, 0.99, 1 - 1e-9]
 
@@ -55,6 +56,21 @@ def test_truncated_normal(location, log_scale):
         assert ours(TruncatedNormalScores(), score, values) == pytest.approx(
             [float(e) for e in expected], rel=1e-12, abs=1e-12
         )
+
+
+@pytest.mark.parametrize("location", [-50, -0.3, 0.2, 0.5, 1.4, 1e3])
+@pytest.mark.parametrize("log_scale", [-5, -1, 4])
+def test_normal_mass(location, log_scale):
+    """Between any two points, next to each other or not; the density at the nearest point of [0, 1] is taken out."""
+    exact, scale = mpmath.mpf(location), mpmath.exp(log_scale)
+    excess = (min(max(exact, 0), 1) - exact) ** 2 / (2 * scale**2)
+    lower, upper = np.array([0.0, 0.1, 0.3, 0.3, 0.999, 0.7]), np.array([1.0, 0.2, 0.9, 0.3 + 1e-9, 1.0, 0.7])
+    found = log_mass(lower, upper, np.array(float(location)), np.array(float(log_scale)))
+    assert found[-1] == -np.inf
+    for a, b, value in zip(lower[:-1], upper[:-1], found[:-1], strict=True):
+        mass = normal_mass(mpmath.mpf(float(a)), mpmath.mpf(float(b)), exact, scale)
+        expected = mpmath.log(mass) + excess
+        assert value == pytest.approx(float(expected), rel=1e-11, abs=1e-11)
 
 
 @pytest.mark.parametrize("location", [-1e5, -1.5, 0, -1e-9, 0.9, 1, 31])
