@@ -226,11 +226,12 @@ class LatticeRule(Rule):
         indices = np.unravel_index(kept, [len(one) for _, one, _ in found])
         parities = [one[2][index] for one, index in zip(found, indices, strict=True)]
         tensors: dict[str, Tensor] = {}
+        used: Any = kept
         for k, (block, (points, _, _)) in enumerate(zip(self._coordinates, found, strict=True)):
             shape = [-1 if j == k else 1 for j in range(count)]
             tensors |= {name: value.reshape(shape) for name, value in block.values(points).items()}
         if count == 1:
-            tensors, kept = {name: value[kept] for name, value in tensors.items()}, slice(None)
+            tensors, used = {name: value[kept] for name, value in tensors.items()}, slice(None)
             log_weights = log_weights[indices[0]]
         else:
             log_weights = log_weights[kept]
@@ -245,7 +246,7 @@ class LatticeRule(Rule):
         classes = np.stack(columns).T
         log_evidence = log_total - self._surplus
         scales = tuple(_SAFETY if lattice.plane else _SAFETY_OF_LINES for lattice in lattices)
-        return Nodes(tensors, kept, log_weights, log_evidence, classes, tuple(groups), 2.0, scales, lattices, lost)
+        return Nodes(tensors, used, log_weights, log_evidence, classes, tuple(groups), 2.0, scales, lattices, lost)
 
 
 def weighty(weights: Array, most: float) -> tuple[NDArray[np.int64], float]:

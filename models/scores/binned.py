@@ -51,11 +51,11 @@ class StepLaw:
 
     def cdf(self, x: ArrayLike) -> NDArray:
         """Probability of at most ``x``."""
-        return np.interp(x, self.edges, self._heights)
+        return np.interp(np.asarray(x, dtype=float), self.edges, self._heights)
 
     def ppf(self, q: ArrayLike) -> NDArray:
         """Quantile."""
-        return np.interp(q, self._heights, self.edges)
+        return np.interp(np.asarray(q, dtype=float), self._heights, self.edges)
 
     def logpdf(self, x: ArrayLike) -> NDArray:
         """Log-density."""

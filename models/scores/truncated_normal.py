@@ -124,7 +124,7 @@ def _log_constant(location: Tensor, log_scale: Tensor) -> Tensor:
     Differentiable wherever the location is: a form that does not hold gets arguments that are harmless. Where no gradient is
     asked for and nothing is recorded, each entry is computed in its own form only, which is several times quicker.
     """
-    if not torch.is_grad_enabled() and not torch.jit.is_tracing():
+    if not torch.is_grad_enabled() and not torch.jit.is_tracing():  # type: ignore[attr-defined]
         mass = torch.as_tensor(log_mass(np.zeros(()), np.ones(()), location.numpy(), log_scale.numpy()))
         return -log_scale - _LOG_SQRT_TWO_PI - mass
     rate, start, width, excess, straddles, narrow = _places(location, log_scale)
