@@ -41,7 +41,7 @@ def test_examples_in_docstrings(name):
 
 def test_python_of_the_readme():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     exec("\n".join(blocks), {"__name__": "readme"})
 
 
