@@ -154,4 +154,5 @@ class Genealogy:
 def _shares(log_weights: NDArray[np.float64], roots: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weight of each root's descendants in units of one particle's."""
     weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
-    return len(weights) * np.bincount(roots, weights=weights, minlength=len(weights))
+    shares: NDArray[np.float64] = np.bincount(roots, weights=weights, minlength=len(weights)).astype(np.float64)
+    return len(weights) * shares

@@ -55,7 +55,7 @@ def evaluation_pictures(records: Sequence[EvaluationRecord], *, answer_format: A
 def evaluation_facts(records: Sequence[EvaluationRecord], answer_format: AnswerFormat | None) -> dict[str, Any]:
     """Collect what a page says beside checks and pictures: totals, and the mistakes that the posterior was surest of."""
     total = summarize(records)
-    mistakes = []
+    mistakes: list[dict[str, Any]] = []
     for one in records:
         stated = stated_probability(one, answer_format)
         if stated is not None and not one.correct:
