@@ -261,7 +261,7 @@ plt.show()
 # %% [markdown]
 # Each rule spends on other problems. Twelve problems do not say which is best: `tests/benchmarks/optscale_replay.py` does it
 # with 300 problems of 128 completions each, chooses settings on 100 of the problems and reports the other 200. There the
-# coverage rule has the accuracy of Best-of-16 with about 11 completions, and of Best-of-32 with about 20; that is why it
+# coverage rule has the accuracy of Best-of-16 with about 12 completions, and of Best-of-32 with about 20; that is why it
 # is the default.
 #
 # ## Model choice and diagnostics in ArviZ
