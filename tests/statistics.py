@@ -21,6 +21,8 @@ def assert_mean(samples, exact, *, k=K, bias=0.0):
     """
     samples = np.asarray(samples, dtype=float)
     standard_error = samples.std(ddof=1) / math.sqrt(len(samples))
+    if set(np.unique(samples)) <= {0.0, 1.0} and 0 < exact < 1:  # known, also where nothing has been seen
+        standard_error = math.sqrt(exact * (1 - exact) / len(samples))
     error = abs(samples.mean() - exact)
     assert error <= k * standard_error + bias + 1e-12, (
         f"mean {samples.mean():.5f} of {len(samples)} replicates is {error / max(standard_error, 1e-300):.1f} standard "

@@ -47,6 +47,7 @@ __all__ = [
 _START = (0.8, 0.2)
 _SMALLEST_SCALE = 1e-6
 _PRIOR_WIDTH = 0.1
+_AT_THE_EDGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,8 @@ def _diagnose(scores: NDArray[np.float64]) -> str:
 def exponential_variance(mean: float) -> float:
     r"""Variance of the law on [0, 1] with density proportional to :math:`e^{\lambda s}` that has a given mean in (0, 1)."""
     rest = min(mean, 1 - mean)
+    if rest < _AT_THE_EDGE:  # there it is an exponential law, whose other end does not matter
+        return rest**2
 
     def excess(rate: float) -> float:
         return _distance_to_edge(rate) - rest

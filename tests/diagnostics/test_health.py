@@ -144,7 +144,7 @@ def test_the_gravest_check_within_replicates_says_where_it_was_found():
 def test_islands_of_a_finite_world():
     model = early_ends(LIKELIHOODS["bernoulli"])
     settings = {"ess_threshold": 1.0, "resampling": multinomial, "answer_format": LastLetter()}
-    smc = ParticleFilter(model, num_particles=64, **settings)
+    smc = ParticleFilter(model, num_particles=256, **settings)  # with fewer the error bars themselves are noisy
     result = Islands(smc, num_replicates=6).run("?", seed=1)
     found = statuses(diagnose(result))
     assert found["evidence_agreement"] == "ok" == found["failed_replicates"] == found["effective_replicates"], found

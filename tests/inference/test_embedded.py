@@ -43,13 +43,13 @@ def always(weights):
 
 @pytest.mark.parametrize("guided", [False, True], ids=["bootstrap", "temperature proposal"])
 def test_every_token_is_forwarded_once(models, guided):
-    """Equality, with resampling at every step: prompt and generated tokens once each through the LM, but for the last token
-    of an answer that has ended, which nothing follows; every token of the PRM's input once through the PRM."""
+    """Equality, with resampling wherever weights differ: prompt and generated tokens once each through the LM, but for the
+    last token of an answer that has ended, which nothing follows; every token of the PRM's input once through the PRM."""
     language, reward = models
     model = LanguageModelStateSpace(language, reward, BernoulliLikelihood())
     smc = filtered(model, SamplingProposal(model, temperature=0.8) if guided else None, ess_threshold=1.0, resampling=always)
     sessions = smc.state.sessions["particles"]
-    assert all(record.resampled.all() for record in smc.history[2:5])
+    assert sum(int(record.resampled.sum()) for record in smc.history) >= 5
     for group, problem in enumerate(PROBLEMS):
         expected_lm = len(render_prompt(language.tokenizer, problem))
         expected_prm = len(render_prompt(reward.tokenizer, problem))
