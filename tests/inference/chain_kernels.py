@@ -33,8 +33,8 @@ def exact_draws(model, num_chains, seed):
 def assert_law(shares_of_chains, exact, **settings):
     """Compare shares of trajectories in each of many independent chains with their probabilities.
 
-    Trajectories that fewer than ten chains are expected at, or of a probability below .02, are taken together: means of their
-    shares are not close to normal.
+    Trajectories that fewer than ten chains are expected at, or of a probability below .02, are taken together: means of
+    their shares are not close to normal.
     """
     least = max(0.02, 10 / len(shares_of_chains))
     common = [key for key, probability in exact.items() if probability >= least]
