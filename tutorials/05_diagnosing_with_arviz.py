@@ -362,4 +362,4 @@ plot_coverage([credible_coverage(records, level) for level in (0.5, 0.7, 0.8, 0.
 #
 # **Next:** open `report.html` of a run of yours and point at the particles that were dropped; let `ppl-scaling diagnose`
 # look at an evaluation file of yours (`--html` and `--figures` work there as well); or calibrate the PRM inside the
-# likelihood, with [tutorial 2](02_prm_as_likelihood.py), and look at the coverage again.
+# likelihood, with [tutorial 2](02_prm_as_likelihood.ipynb), and look at the coverage again.
