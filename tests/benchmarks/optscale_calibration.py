@@ -27,6 +27,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
+from scipy.integrate import cumulative_trapezoid, trapezoid
+from scipy.interpolate import CubicSpline
 
 from ppl_scaling.inference.optscale.decisions import required_completions
 from ppl_scaling.inference.optscale.plug_in import optscale_0, optscale_t, predicted
@@ -45,6 +47,7 @@ SEEN = 3, 5, 10
 CONFIDENCES = 0.5, 0.8, 0.9, 0.95
 QUANTILES = 0.5, 0.8, 0.95
 NUM_BINS = 20
+FEW_NODES = 64
 FAMILIES = (
     TruncatedNormalScores,
     BetaScores,
@@ -97,7 +100,8 @@ class DirichletLaws:
 
     def log_below(self, target):
         with np.errstate(divide="ignore"):
-            return np.log((self.weights * (self.atoms < target)).sum(1))
+            # The weights add up to 1 but for rounding.
+            return np.minimum(np.log((self.weights * (self.atoms < target)).sum(1)), 0.0)
 
 
 class OtherLaws:
@@ -140,11 +144,19 @@ def others(num_problems, num_scores, seed):
 
 
 def below(points, weights, truth):
-    """Posterior probability below the truth, from weighted points; linear between them."""
-    order = np.argsort(points, kind="stable")
-    points, weights = points[order], weights[order]
-    middle = np.cumsum(weights) - weights / 2
-    return float(np.interp(truth, points, middle, left=0.0, right=1.0))
+    """Posterior probability below the truth, from weighted points.
+
+    Many points are as good as draws: linear between them. A few are the nodes of a rule, and their weights over their
+    distances are values of a smooth density: a spline goes through its logarithm.
+    """
+    points, which = np.unique(np.round(points, 9), return_inverse=True)
+    weights = np.bincount(which, weights=weights)
+    if not 4 <= len(points) <= FEW_NODES:
+        middle = np.cumsum(weights) - weights / 2
+        return float(np.interp(truth, points, middle, left=0.0, right=1.0))
+    fine = np.linspace(points[0], points[-1], 4001)
+    density = np.exp(CubicSpline(points, np.log(np.maximum(weights, 1e-300) / np.gradient(points)))(fine))
+    return float(np.interp(truth, fine, cumulative_trapezoid(density, fine, initial=0.0) / trapezoid(density, fine)))
 
 
 def ranks(laws, j, posterior, target):
