@@ -1,7 +1,7 @@
 """What can be seen in results: tables and pictures. Diagnostics read results and change nothing."""
 
 from ppl_scaling.diagnostics.answer_picture import plot_answers
-from ppl_scaling.diagnostics.calibration import Calibration, Estimate, measure_calibration
+from ppl_scaling.diagnostics.calibration import CalibrationReport, Estimate, measure_calibration
 from ppl_scaling.diagnostics.checks import HealthCheck, HealthReport
 from ppl_scaling.diagnostics.coverage_picture import plot_coverage
 from ppl_scaling.diagnostics.evaluation_pictures import evaluation_pictures
@@ -21,7 +21,7 @@ from ppl_scaling.diagnostics.trace_pictures import draw_traces, plot_chain, plot
 from ppl_scaling.diagnostics.truth import CredibleCoverage, answer_calibration, credible_coverage, score_calibration
 
 __all__ = [
-    "Calibration",
+    "CalibrationReport",
     "CredibleCoverage",
     "Estimate",
     "EvidenceSpread",

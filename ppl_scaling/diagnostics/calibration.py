@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py, xlogy
 from scipy.stats import rankdata
 
-__all__ = ["Calibration", "Estimate", "measure_calibration"]
+__all__ = ["CalibrationReport", "Estimate", "measure_calibration"]
 
 _CHUNK = 100  # resamples at a time, to bound the memory
 _Z = 1.959964  # of 95 %
@@ -49,7 +49,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class CalibrationReport:
     """How stated probabilities compare with what happened.
 
     Attributes
@@ -121,7 +121,7 @@ def measure_calibration(
     resolution: ArrayLike = 0.0,
     num_resamples: int = 1000,
     seed: int = 0,
-) -> Calibration:
+) -> CalibrationReport:
     """Compare stated probabilities with what happened.
 
     Parameters
@@ -181,7 +181,7 @@ def measure_calibration(
     under_truth = events.consistent(rng, num_chunks)
     low, high = events.wilson()
     counts = np.bincount(bins)
-    return Calibration(
+    return CalibrationReport(
         num_events=len(p),
         num_groups=events.num_groups,
         bin_count=counts,

@@ -164,6 +164,11 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
 
 
+def unrounded(value: float) -> float:
+    """Return 0 for what is below 1e-9, which no number of particles comes to but rounding does; NaN stays."""
+    return 0.0 if abs(value) < 1e-9 else value
+
+
 def gravest(found: Sequence[tuple[str, HealthCheck]]) -> HealthCheck:
     """Of one check made on several named parts, take the gravest verdict with the worst value, and say where it was."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppl_scaling.diagnostics.calibration import Calibration
+from ppl_scaling.diagnostics.calibration import CalibrationReport
 from ppl_scaling.diagnostics.checks import HealthCheck, judge
 from ppl_scaling.diagnostics.truth import answer_calibration, credible_coverage, score_calibration
 from ppl_scaling.inference import EvaluationRecord
@@ -68,12 +68,12 @@ def evaluation_checks(records: Sequence[EvaluationRecord], answer_format: Answer
     return found
 
 
-def calibration_checks(found: Calibration, name: str, what: str, advice: str) -> list[HealthCheck]:
+def calibration_checks(found: CalibrationReport, name: str, what: str, advice: str) -> list[HealthCheck]:
     """Check level and order of stated probabilities.
 
     Parameters
     ----------
-    found : Calibration
+    found : CalibrationReport
     name : str
         The checks are called ``<name>_calibration`` and ``<name>_order``.
     what : str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ppl_scaling.diagnostics.calibration import Calibration
+from ppl_scaling.diagnostics.calibration import CalibrationReport
 from ppl_scaling.diagnostics.coverage_picture import plot_coverage
 from ppl_scaling.diagnostics.picture import Picture
 from ppl_scaling.diagnostics.reliability_picture import plot_reliability
@@ -74,7 +74,7 @@ def evaluation_facts(records: Sequence[EvaluationRecord], answer_format: AnswerF
     }
 
 
-def _reliability(found: Calibration, what: str) -> Any:
+def _reliability(found: CalibrationReport, what: str) -> Any:
     return plot_reliability(
         found.bin_probability,
         found.bin_frequency,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ppl_scaling.diagnostics.checks import HealthCheck, judge
+from ppl_scaling.diagnostics.checks import HealthCheck, judge, unrounded
 from ppl_scaling.diagnostics.evidence_error import chan_lai_standard_error
 from ppl_scaling.diagnostics.kinds import has_posterior
 from ppl_scaling.diagnostics.particle_trace import ParticleTrace
@@ -101,7 +101,9 @@ def evidence_check(result: ParticleFilterResult) -> HealthCheck:
     """Check the standard error of the log-evidence that one run gives itself."""
     error, second = result.log_evidence_standard_error, chan_lai_standard_error(result)
     text = f"log-evidence {result.log_evidence:.2f}"
-    if error == second and result.resampled.any():  # the result took it where the other estimate was negative
+    second_taken = error == second and bool(result.resampled.any())
+    error, second = unrounded(error), unrounded(second)
+    if second_taken:  # the result took it where the other estimate was negative
         text += f" ± {second:.2g} by Chan and Lai; Lee and Whiteley's estimate is negative"
     elif math.isnan(error):
         text += " of unknown error, since all particles descend from one"
@@ -206,6 +208,7 @@ def _margin_check(result: Result) -> HealthCheck:
     else:
         ahead, error = (answers[0].probability, answers[0].standard_error) if answers else (0.0, math.inf)
         text = f"{answers[0].answer!r} is the only answer" if answers else "no particle has an answer"
+    ahead, error = unrounded(ahead), unrounded(error)
     text += "" if not answers else " of unknown error" if math.isnan(error) else f" ± {error:.2g}"
     return judge(
         "answer_margin",

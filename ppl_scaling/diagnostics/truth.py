@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppl_scaling.diagnostics.calibration import Calibration, Estimate, measure_calibration
+from ppl_scaling.diagnostics.calibration import CalibrationReport, Estimate, measure_calibration
 from ppl_scaling.inference import EvaluationRecord
 from ppl_scaling.inference.evaluation_summary import bootstrap_interval
 from ppl_scaling.interfaces import AnswerFormat
@@ -43,7 +43,7 @@ class CredibleCoverage:
 
 def answer_calibration(
     records: Sequence[EvaluationRecord], *, answer_format: AnswerFormat | None = None, num_bins: int = 10
-) -> Calibration:
+) -> CalibrationReport:
     """Compare the posterior probability of each chosen answer with whether it was right.
 
     Records that failed or have no answer say nothing of this and are left out; so are those whose chosen answer is not
@@ -120,7 +120,7 @@ def credible_coverage(
 
 def score_calibration(
     records: Sequence[EvaluationRecord], *, answer_format: AnswerFormat | None = None, num_bins: int = 10
-) -> Calibration:
+) -> CalibrationReport:
     """Compare the final score of each trajectory with whether its answer is right.
 
     For evaluations that kept their trajectories. It is about the trajectories that the method ends with, each counted once;

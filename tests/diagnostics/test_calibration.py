@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from ppl_scaling.diagnostics import Calibration, measure_calibration
+from ppl_scaling.diagnostics import CalibrationReport, measure_calibration
 from tests.statistics import assert_mean
 
 
 def test_every_number_by_hand():
     found = measure_calibration([0.1, 0.2, 0.3, 0.8, 0.8, 0.9], [0, 1, 0, 1, 0, 1], num_bins=2)
-    assert isinstance(found, Calibration)
+    assert isinstance(found, CalibrationReport)
     assert found.bin_count.tolist() == [3, 3]
     assert found.bin_probability.tolist() == pytest.approx([0.2, 2.5 / 3])
     assert found.bin_frequency.tolist() == pytest.approx([1 / 3, 2 / 3])

@@ -94,6 +94,16 @@ def test_whose_estimate_the_error_is():
     assert "by Chan and Lai; Lee and Whiteley's estimate is negative" in diagnose(taken)["evidence_error"].found
 
 
+def test_rounding_noise_counts_as_nothing():
+    same = made_result(np.ones((3, 64)), error=1.1e-16, resampled=[False, True, False])
+    check = diagnose(same)["evidence_error"]
+    assert check.value == 0 and check.found.endswith("± 0 by Lee and Whiteley, ± 0 by Chan and Lai")
+    noisy = diagnose(made_result(EVEN, answers=[Answer("a", 1.0, 1.1e-16)]))["answer_margin"]
+    assert noisy.value == math.inf and noisy.found.endswith("± 0")
+    tied = diagnose(made_result(EVEN, answers=[Answer("a", 0.5 + 1e-16, 1e-17), Answer("b", 0.5 - 1e-16, 1e-17)]))
+    assert tied["answer_margin"].value == 0 and tied["answer_margin"].status == "warn"
+
+
 def test_answers():
     near = [Answer("a", 0.52, 0.05), Answer("b", 0.48, 0.05)]
     assert statuses(diagnose(made_result(EVEN, answers=near)))["answer_margin"] == "warn"
