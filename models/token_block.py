@@ -194,7 +194,7 @@ class TokenBlock(TorchDistribution):
 
 
 def broadcast_temperature(temperature: float | Tensor, active: Tensor) -> Tensor:
-    """One temperature for each particle, shape (K,), checked to be above 0."""
+    """One temperature for each particle, shape (K,). A number is checked to be above 0, a tensor is not: that would wait."""
     if isinstance(temperature, Tensor):
         return temperature.expand(active.shape)
     if not temperature > 0:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
+from ppl_scaling.diagnostics.checks import unrounded
 from ppl_scaling.inference import Genealogy, ParticleFilter, ParticleFilterResult, ResampleMoveFilter
 from ppl_scaling.inference.pooling import jackknife
 
@@ -98,8 +99,8 @@ def evidence_spread(replicates: Sequence[Any]) -> EvidenceSpread:
     deviation, ratio = math.nan, math.nan
     limits = [math.nan, math.nan]
     if len(finite) > 1:
-        deviation = float(finite.std(ddof=1))
-        own = math.sqrt(float(np.mean(errors**2)))
+        deviation = unrounded(float(finite.std(ddof=1)))
+        own = unrounded(math.sqrt(float(np.mean(errors**2))))
         if own > 0:
             ratio = deviation / own
             freedom = len(finite) - 1
@@ -108,7 +109,7 @@ def evidence_spread(replicates: Sequence[Any]) -> EvidenceSpread:
         num_replicates=number,
         num_failed=number - len(finite),
         log_evidence=float(np.logaddexp.reduce(found) - math.log(number)),
-        standard_error=standard_error,
+        standard_error=unrounded(standard_error),
         standard_deviation=deviation,
         ratio=ratio,
         limit_99=limits[0],

@@ -83,6 +83,12 @@ def test_spread_between_replicates_by_hand():
     assert spread.standard_error == pytest.approx(math.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum()))
 
 
+def test_rounding_is_no_spread():
+    results = [made_result([[0.5, 0.5]], log_evidence=-1.0 + one, error=1e-16) for one in (0.0, 2e-16, 4e-16, 0.0)]
+    spread = evidence_spread(results)
+    assert spread.standard_deviation == spread.standard_error == 0.0 and math.isnan(spread.ratio)
+
+
 def test_what_replicates_cannot_tell_is_nan():
     alone = evidence_spread([made_result([[0.5, 0.5]])])
     assert math.isnan(alone.standard_error) and math.isnan(alone.ratio) and alone.log_evidence == -1.0
