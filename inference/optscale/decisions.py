@@ -273,7 +273,7 @@ def worthwhile_completions(posterior: ScorePosterior, price: float, max_completi
     """
     if not (math.isfinite(price) and price >= 0):
         raise ValueError(f"expected price to be finite and at least 0, got {price}")
-    if isinstance(max_completions, bool) or int(max_completions) != max_completions or max_completions < 0:
+    if isinstance(max_completions, bool) or not float(max_completions).is_integer() or max_completions < 0:
         raise ValueError(f"expected max_completions to be an integer of at least 0, got {max_completions}")
     nothing = WorthwhileCompletions(0, 0.0, 0.0)
     if max_completions == 0:

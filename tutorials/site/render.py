@@ -25,6 +25,8 @@ from PIL import Image
 FOLDER = Path(__file__).parents[1]
 LARGEST = 400_000  # bytes
 RUNTIME = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+# A progress bar of rich asks for a package that shows it better; its warning names a folder of this machine.
+RUNTIME["PYTHONWARNINGS"] = "ignore:install"
 MATPLOTLIBRC = "figure.dpi: 90\nsavefig.dpi: figure\n"
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 

@@ -184,6 +184,6 @@ def test_the_number_that_is_worth_most(model):
     assert worthwhile_completions(posterior, 1.0, 64).number == 0
     assert worthwhile_completions(posterior, 0.0, 1000).number == 1000
     assert worthwhile_completions(posterior, 1e-4, 0).number == 0
-    for price, most in [(-1.0, 5), (math.nan, 5), (0.1, -1), (0.1, 1.5)]:
+    for price, most in [(-1.0, 5), (math.nan, 5), (0.1, -1), (0.1, 1.5), (0.1, math.inf), (0.1, math.nan)]:
         with pytest.raises(ValueError, match="expected"):
             worthwhile_completions(posterior, price, most)
