@@ -97,7 +97,8 @@ class OptScale(RoundSampling):
     model : LanguageModelStateSpace
         With a reward model.
     rule : StoppingRule or str, optional
-        When to stop, or the name of that; by default what the settings below call for, see
+        When to stop, or the name of that; by default what the settings below call for, and without any of them coverage: one
+        of the completions is right with probability ``confidence`` (0.9), or the next adds less than 0.01 to that. See
         :func:`~ppl_scaling.inference.optscale.settings.stopping_rule`.
     target_score, confidence, price, price_per, give_up_below, peek : optional
         Settings of rules that are named.

@@ -41,7 +41,12 @@ def solve(
         str | None, typer.Option(help="Final answer: mode, best_score or sample. Default: the method's, mostly mode.")
     ] = None,
     target_score: Annotated[
-        float | None, typer.Option(help="OptScale stops when a score reaches this.", rich_help_panel=_OPTSCALE)
+        float | None,
+        typer.Option(
+            help="OptScale stops when a score reaches this. Without it and without --price: when one of the completions is "
+            "probably right.",
+            rich_help_panel=_OPTSCALE,
+        ),
     ] = None,
     confidence: Annotated[
         float | None, typer.Option(help="Probability with which that is wanted. Default: 0.9.", rich_help_panel=_OPTSCALE)
