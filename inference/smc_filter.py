@@ -76,8 +76,8 @@ class SMCFilter(PyroSMCFilter):
 
     Raises
     ------
-    ValueError
-        If a number is out of its range.
+    ValueError, TypeError
+        If a number is out of its range, or ``resampling`` is no function.
     """
 
     def __init__(
@@ -102,7 +102,6 @@ class SMCFilter(PyroSMCFilter):
         self.num_groups = num_groups
         self.group_size = num_particles
         self.resampling = resampling
-        self._log_evidence_before = torch.zeros(num_groups, dtype=torch.float64)
         self._start()
 
     @property

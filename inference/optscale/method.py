@@ -31,6 +31,7 @@ from ppl_scaling.inference.baselines.rounds import AdaptiveResult, Pool, RoundSa
 from ppl_scaling.inference.method import OnStep
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask
 from ppl_scaling.inference.optscale.posterior import ScorePosterior
+from ppl_scaling.inference.optscale.rules import AnswerRule
 from ppl_scaling.inference.optscale.settings import ScoreLaws, default_law, stopping_rule
 from ppl_scaling.inference.results import Result, choose_answer
 from ppl_scaling.interfaces import AnswerFormat
@@ -167,7 +168,7 @@ class OptScale(RoundSampling):
             give_up_below=give_up_below,
             peek=peek,
         )
-        by_answer = rule == "answer"
+        by_answer = isinstance(self.rule, AnswerRule)
         super().__init__(
             model,
             max_completions=max_completions,

@@ -93,7 +93,7 @@ def test_the_law_of_when_it_stops_and_with_what(rule, limit, round_size):
     model = five_ends(LIKELIHOODS["bernoulli"])
     law = law_of_the_end(model, RULES[rule], limit, round_size)
     assert math.isclose(sum(law.values()), 1) and len({number for _, number, _ in law}) > 1
-    method = make(model, RULES[rule], max_completions=limit, round_size=round_size)
+    method = make(model, RULES[rule], max_completions=limit, round_size=round_size, choice="best_score")
     results = method.run_batch(["?"] * 150, seed=3)
     for outcome, probability in law.items():
         if probability * len(results) > 10:
@@ -173,7 +173,8 @@ def test_choices():
         )
         counts = plain.run("?", seed=seed)
         assert all(each.weight == pytest.approx(1 / counts.num_completions) for each in counts.trajectories)
-    assert make(rule="answer").choice == "mode" and not make(rule="answer").weigh_by_score
+    for rule in ("answer", AnswerRule(0.9)):
+        assert make(rule=rule).choice == "mode" and not make(rule=rule).weigh_by_score
 
 
 def test_a_prior_for_each_problem():
