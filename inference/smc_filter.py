@@ -165,7 +165,7 @@ class SMCFilter(PyroSMCFilter):
         self.state._log_weights = torch.zeros(self.num_groups * self.group_size, dtype=torch.float64)
         self.history: list[StepRecord] = []
         self.failures: dict[int, AllWeightsZeroError] = {}
-        self._log_evidence_before = torch.zeros(self.num_groups, dtype=torch.float64)
+        self._log_evidence_before: Tensor = torch.zeros(self.num_groups, dtype=torch.float64)
 
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:
         """Say which particles go on; the place for other rules than resampling by effective sample size.
