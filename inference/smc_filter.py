@@ -80,6 +80,8 @@ class SMCFilter(PyroSMCFilter):
         If a number is out of its range, or ``resampling`` is no function.
     """
 
+    _log_evidence_before: Tensor
+
     def __init__(
         self,
         model: Any,
@@ -165,7 +167,7 @@ class SMCFilter(PyroSMCFilter):
         self.state._log_weights = torch.zeros(self.num_groups * self.group_size, dtype=torch.float64)
         self.history: list[StepRecord] = []
         self.failures: dict[int, AllWeightsZeroError] = {}
-        self._log_evidence_before: Tensor = torch.zeros(self.num_groups, dtype=torch.float64)
+        self._log_evidence_before = torch.zeros(self.num_groups, dtype=torch.float64)
 
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:
         """Say which particles go on; the place for other rules than resampling by effective sample size.
