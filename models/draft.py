@@ -10,23 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.interfaces import PAD, LanguageModel, LanguageModelSession
+from ppl_scaling.models.proposals import SamplingProposal
 from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.models.state_space import LanguageModelStateSpace
 from ppl_scaling.models.token_block import TokenBlock, broadcast_temperature
-from ppl_scaling.token_law import TokenLaw, check_truncation
+from ppl_scaling.token_law import TokenLaw
 
 __all__ = ["DraftProposal", "DraftSessions"]
 
 _MUST_AGREE = ("tokens", "end", "delimiter", "boundary", "stop", "end_tokens")
 
 
-class DraftProposal:
+class DraftProposal(SamplingProposal):
     r"""Draws steps from another language model with the same tokens, ends and step boundaries.
 
     Cost: the draft model generates every token, and each passes through the model's own too, for its probability: one after
@@ -42,8 +42,7 @@ class DraftProposal:
     temperature : float, optional
         Of the draft; default: the model's.
     top_k, top_p : int, float, optional
-        Truncate the draft's law. The target is then restricted to what is kept, as with
-        :class:`~ppl_scaling.models.proposals.SamplingProposal`.
+        Truncate the draft's law. The target is then restricted to what is kept, as with the base class.
 
     Raises
     ------
@@ -71,20 +70,12 @@ class DraftProposal:
         top_k: int | None = None,
         top_p: float | None = None,
     ) -> None:
-        if temperature is not None and not temperature > 0:
-            raise ValueError(f"expected a temperature above 0, got {temperature}")
-        check_truncation(top_k, top_p)
+        super().__init__(model, temperature=temperature, top_k=top_k, top_p=top_p)
         _check_agreement(model.language_model, draft_language_model)
-        self.model = model
         self.draft_language_model = draft_language_model
-        self.temperature = temperature
-        self.top_k = top_k
-        self.top_p = top_p
 
     def __repr__(self) -> str:
-        settings = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
-        given = [f"{name}={value}" for name, value in settings.items() if value is not None]
-        return f"{type(self).__name__}({', '.join([type(self.draft_language_model).__name__, *given])})"
+        return f"{type(self).__name__}({', '.join([type(self.draft_language_model).__name__, *self._given()])})"
 
     def init(self, state: Any, prompts: Sequence[str]) -> None:
         """Open the draft's session; the latents of ``init`` are left to the model's prior."""
@@ -100,10 +91,6 @@ class DraftProposal:
         own = self.model.token_law(state, active).temperature
         temperature = own if self.temperature is None else broadcast_temperature(self.temperature, active)
         return TokenBlock(sessions.language, active, sessions.slots, TokenLaw(temperature, self.top_k, self.top_p))
-
-    def step(self, state: Any, t: int) -> None:
-        """Draw ``x_{t}``."""
-        pyro.sample(f"x_{t}", self.law(state, t))
 
 
 class DraftSessions(ParticleSessions):

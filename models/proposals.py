@@ -12,6 +12,7 @@ from typing import Any
 import pyro
 import torch
 
+from ppl_scaling.arguments import check_temperature
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.models.state_space import LanguageModelStateSpace
 from ppl_scaling.models.token_block import TokenBlock
@@ -64,18 +65,14 @@ class SamplingProposal:
         top_k: int | None = None,
         top_p: float | None = None,
     ) -> None:
-        if temperature is not None and not temperature > 0:
-            raise ValueError(f"expected a temperature above 0, got {temperature}")
         check_truncation(top_k, top_p)
         self.model = model
-        self.temperature = temperature
+        self.temperature = None if temperature is None else check_temperature(temperature)
         self.top_k = top_k
         self.top_p = top_p
 
     def __repr__(self) -> str:
-        settings = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
-        given = ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)
-        return f"{type(self).__name__}({given})"
+        return f"{type(self).__name__}({', '.join(self._given())})"
 
     def init(self, state: Any, prompts: Sequence[str]) -> None:
         """Leave the latents of ``init`` to the model's prior."""
@@ -87,6 +84,10 @@ class SamplingProposal:
     def step(self, state: Any, t: int) -> None:
         """Draw ``x_{t}``."""
         pyro.sample(f"x_{t}", self.law(state, t))
+
+    def _given(self) -> list[str]:
+        settings = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        return [f"{name}={value}" for name, value in settings.items() if value is not None]
 
 
 class GivenSteps:

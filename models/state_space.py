@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_integer, check_temperature
 from ppl_scaling.errors import ScoreError
 from ppl_scaling.interfaces import LanguageModel, RewardModel
 from ppl_scaling.models.likelihoods import BernoulliLikelihood, Likelihood, TwistLikelihood
@@ -74,7 +75,7 @@ class LanguageModelStateSpace:
     Raises
     ------
     ValueError
-        If a limit is below 1, the temperature is not above 0, or the truncation is out of its range.
+        If a limit is no integer of at least 1, the temperature is not above 0, or the truncation is out of its range.
     """
 
     def __init__(
@@ -90,22 +91,16 @@ class LanguageModelStateSpace:
         max_step_tokens: int = 64,
         max_tokens: int | None = None,
     ) -> None:
-        limits = {"max_steps": max_steps, "max_step_tokens": max_step_tokens, "max_tokens": max_tokens}
-        for name, limit in limits.items():
-            if limit is not None and limit < 1:
-                raise ValueError(f"expected {name} to be at least 1, got {limit}")
-        if not temperature > 0:
-            raise ValueError(f"expected a temperature above 0, got {temperature}")
+        check_truncation(top_k, top_p)
         self.language_model = language_model
         self.reward_model = reward_model
         self.likelihood = default_likelihood(reward_model) if likelihood is None else likelihood
-        check_truncation(top_k, top_p)
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
         self.top_k = top_k
         self.top_p = top_p
-        self.max_steps = max_steps
-        self.max_step_tokens = max_step_tokens
-        self.max_tokens = max_tokens
+        self.max_steps = check_integer("max_steps", max_steps)
+        self.max_step_tokens = check_integer("max_step_tokens", max_step_tokens)
+        self.max_tokens = None if max_tokens is None else check_integer("max_tokens", max_tokens)
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -131,6 +126,11 @@ class LanguageModelStateSpace:
         state : ParticleState
         prompts : sequence of str
             One for each group.
+
+        Raises
+        ------
+        ValueError
+            If there are more prompts or fewer.
         """
         if len(prompts) != state.num_groups:
             raise ValueError(f"expected one prompt for each of the {state.num_groups} groups, got {len(prompts)}")
@@ -170,7 +170,13 @@ class LanguageModelStateSpace:
         return TokenLaw(broadcast_temperature(temperature, active), self.top_k, self.top_p)
 
     def advance(self, state: Any, t: int, transition: TokenBlock, token_block: Tensor) -> None:
-        """Make ``token_block`` part of every active particle: contexts, ends, score and emission ``y_{t}``."""
+        """Make ``token_block`` part of every active particle: contexts, ends, score and emission ``y_{t}``.
+
+        Raises
+        ------
+        ScoreError
+            If a score is NaN.
+        """
         sessions: ParticleSessions = state.sessions["particles"]
         active, slots = transition.active, transition.slots
         step = transition.accept(token_block, last_step=t == self.max_steps)
@@ -181,7 +187,9 @@ class LanguageModelStateSpace:
             # What the reward model has no room to score counts as cut, even if it came to an end.
             finished, truncated = finished & fits, truncated | ~fits
             logits = sessions.reward.score(texts).to(active.device).double()
-            self._check_scores(torch.isnan(logits) & fits, slots, t)
+            bad = torch.isnan(logits) & fits
+            if host.is_true(bad.any()):
+                raise ScoreError("score", math.nan, t, host.as_list(slots[bad])[0])
             before = state["score_logit"]
             scored = torch.zeros_like(active)
             scored[slots] = fits
@@ -197,10 +205,6 @@ class LanguageModelStateSpace:
         state["finished"] = state["finished"].index_put((slots,), finished)
         state["truncated"] = state["truncated"].index_put((slots,), truncated)
         state["slot"] = torch.arange(len(active), device=active.device)
-
-    def _check_scores(self, bad: Tensor, slots: Tensor, t: int) -> None:
-        if host.is_true(bad.any()):
-            raise ScoreError("score", math.nan, t, host.as_list(slots[bad])[0])
 
 
 def default_likelihood(reward_model: RewardModel | None, beta: float | None = None) -> Likelihood:

@@ -15,10 +15,11 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_temperature
 from ppl_scaling.interfaces import PAD, LanguageModelSession
 from ppl_scaling.token_law import TokenLaw
 
-__all__ = ["AcceptedStep", "TokenBlock"]
+__all__ = ["AcceptedStep", "TokenBlock", "broadcast_temperature"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,9 @@ class AcceptedStep:
 class TokenBlock(TorchDistribution):
     """The language model's law of the next reasoning step.
 
-    Batch shape ``(K,)``, one element for each particle; event shape ``(L,)``, tokens padded with -1. ``L`` is that of the
-    longest step drawn. A particle that is not active has the empty step with probability 1.
+    Batch shape ``(K,)``, one element for each particle; a value has shape ``(K, L)``, tokens padded with -1, where ``L`` is
+    the length of the longest step. No step is drawn yet when Pyro asks for the event shape, so that stands at ``(1,)``. A
+    particle that is not active has the empty step with probability 1.
 
     Parameters
     ----------
@@ -95,8 +97,8 @@ class TokenBlock(TorchDistribution):
 
         Parameters
         ----------
-        temperature : float or Tensor, optional
-            Default: as in this law.
+        temperature : float or Tensor, shape (K,), optional
+            Default: as in this law. Above 0; the values of a tensor are not looked at.
         top_k, top_p : int, float, optional
             Default: no truncation.
         allowed : Tensor, shape (V,), bool, optional
@@ -172,7 +174,19 @@ class TokenBlock(TorchDistribution):
         return log_prob
 
     def accept(self, value: Tensor, last_step: bool) -> AcceptedStep:
-        """Make ``value`` the past of the active particles."""
+        """Make ``value`` the past of the active particles.
+
+        Parameters
+        ----------
+        value : Tensor, shape (K, L) or (L,)
+        last_step : bool
+            Whether no step may follow: what has not finished by then is truncated.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`log_prob` does.
+        """
         if not len(self.slots):
             return AcceptedStep([], [], self.active[self.slots], self.active[self.slots])
         self.log_prob(value)  # lets a session that has not seen the block (a conditioned site) compute it now
@@ -182,7 +196,7 @@ class TokenBlock(TorchDistribution):
         return AcceptedStep(self.session.decode(rows), blocks, finished, truncated)
 
     def _rows(self, value: Tensor) -> Tensor:
-        """Blocks of the session's rows, cut to the longest."""
+        """Blocks of the session's rows, shape (R, L)."""
         if value.shape[-1:] == value.shape:
             value = value.expand(len(self.active), -1)
         if value.dim() != 2 or len(value) != len(self.active):
@@ -197,6 +211,4 @@ def broadcast_temperature(temperature: float | Tensor, active: Tensor) -> Tensor
     """One temperature for each particle, shape (K,). A number is checked to be above 0, a tensor is not: that would wait."""
     if isinstance(temperature, Tensor):
         return temperature.expand(active.shape)
-    if not temperature > 0:
-        raise ValueError(f"expected a temperature above 0, got {temperature}")
-    return torch.full(active.shape, float(temperature), device=active.device)
+    return torch.full(active.shape, check_temperature(temperature), device=active.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["check_integer", "check_temperature"]
@@ -31,10 +32,13 @@ def check_temperature(temperature: float) -> float:
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         If it is no finite number above 0.
     """
-    number = float(temperature)
+    number = math.nan
+    if not isinstance(temperature, str | bool):
+        with suppress(TypeError):
+            number = float(temperature)
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"expected a temperature above 0, got {temperature}")
+        raise ValueError(f"expected a temperature above 0, got {temperature!r}")
     return number

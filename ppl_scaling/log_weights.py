@@ -78,9 +78,10 @@ def too_unequal(log_weights: Tensor, threshold: float) -> Tensor:
     ----------
     log_weights : Tensor, shape (..., N)
     threshold : float
+        In (0, 1].
 
     Returns
     -------
-    bool Tensor, shape (...)
+    Tensor, shape (...), bool
     """
     return ess(log_weights) < threshold * log_weights.shape[-1] * (1 - _ROUNDING)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_integer
 
 __all__ = ["TokenLaw", "check_truncation", "draw_categorical"]
 
@@ -35,8 +36,8 @@ def check_truncation(top_k: int | None, top_p: float | None) -> None:
     ValueError
         If ``top_k`` is below 1 or ``top_p`` is not in (0, 1].
     """
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
-        raise ValueError(f"expected top_k to be an integer of at least 1, got {top_k!r}")
+    if top_k is not None:
+        check_integer("top_k", top_k)
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"expected top_p to be in (0, 1], got {top_p!r}")
 
@@ -55,6 +56,12 @@ class TokenLaw:
         Keep the fewest most probable tokens that have together at least this probability.
     allowed : Tensor, shape (V,), bool, optional
         Tokens that may be drawn at all; the others are taken out before any truncation.
+
+    Raises
+    ------
+    ValueError
+        If the truncation is out of its range, or ``allowed`` is of another form. Temperatures are not looked at: that
+        would wait for the device.
     """
 
     temperature: Tensor
@@ -117,7 +124,7 @@ class TokenLaw:
         return kept.gather(1, tokens[:, None]).squeeze(1).double() - kept.logsumexp(-1).double()
 
     def log_probs(self, logits: Tensor) -> Tensor:
-        """Log-probabilities, shape ``(R, V)``, of all tokens."""
+        """Log-probabilities, shape ``(R, V)``, of all tokens, in the dtype of the logits."""
         return torch.log_softmax(self._kept(logits), dim=-1)
 
     def _kept(self, logits: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Parallel tempering against enumeration: swaps, the joint kernel, and what it is for."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -51,6 +52,12 @@ def test_a_swap_has_the_probability_of_the_paper(world, likelihood, powers):
         ratio = above.get(other, 0.0) * below[one] / (above[one] * below[other])
         found = np.exp(swap_log_probability(*powers, log_likelihood[one], log_likelihood[other]))
         assert found == pytest.approx(min(1.0, ratio), abs=1e-6)
+
+
+@pytest.mark.parametrize("powers", [(1.0, -0.5), (1.0, math.nan), (1.0,)])
+def test_powers_of_groups_are_checked(powers):
+    with pytest.raises(ValueError, match=r"expected powers to be finite|expected a power for each of the 2 groups, got 1"):
+        SMCFilter(Tempered(impossible_branches(LIKELIHOODS["twist"]), powers), None, 4, num_groups=2).init(["?"] * 2)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli, beta 0.5", "twist", "odds, temperature 2"])
