@@ -14,6 +14,8 @@ import numpy as np
 import pyro
 import torch
 
+from ppl_scaling.arguments import check_integer
+
 __all__ = ["fresh_seed", "seeded"]
 
 
@@ -36,20 +38,23 @@ def seeded(seed: int) -> Iterator[None]:
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         If ``seed`` is not such an integer.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"expected seed to be an int, got {type(seed).__name__}")
-    if not 0 <= seed < 2**32:
+    seed = check_integer("seed", seed, 0)
+    if seed >= 2**32:
         raise ValueError(f"expected seed to be between 0 and 2**32 - 1, got {seed}")
     # Pyro seeds numpy's legacy generator, so that is the one to put back.
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        try:
+    on_gpu = torch.cuda.is_initialized()
+    devices = list(range(torch.cuda.device_count())) if on_gpu else []
+    try:
+        with torch.random.fork_rng(devices=devices):
             pyro.set_rng_seed(seed)
             yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        if not on_gpu:
+            # A GPU that is first used in the block, or later, would go on from the run's seed and not from the caller's.
+            torch.cuda.manual_seed_all(torch.initial_seed())

@@ -129,10 +129,20 @@ def test_without_a_seed_the_callers_generator_decides_and_the_result_names_it():
     assert run(seed=first.seed).log_evidence == first.log_evidence
 
 
-@pytest.mark.parametrize(("seed", "kind"), [(-1, ValueError), (2**32, ValueError), (1.5, TypeError), (True, TypeError)])
-def test_bad_seeds(seed, kind):
-    with pytest.raises(kind, match="expected seed to be"):
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True, "1"])
+def test_bad_seeds(seed):
+    with pytest.raises(ValueError, match="expected seed to be"):
         run(seed=seed)
+
+
+def test_a_gpu_that_starts_later_has_the_callers_seed(monkeypatch):
+    """Torch keeps the seed for a GPU that is not in use yet; a run must not leave its own there."""
+    kept = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", kept.append)
+    torch.manual_seed(77)
+    run(seed=5)
+    assert 5 in kept and kept[-1] == 77
 
 
 def impossible(**settings):
@@ -177,7 +187,7 @@ def test_a_score_that_is_no_number_is_named_with_step_and_particle():
         (lambda: ParticleFilter(early_ends(None)).run("  "), ValueError, "prompt with some text, got '  '"),
         (lambda: ParticleFilter(early_ends(None)).run(7), TypeError, "prompt to be a string, got int"),
         (lambda: ParticleFilter(early_ends(None)).run_batch("?"), TypeError, "sequence of problems, got one string"),
-        (lambda: LanguageModelStateSpace(None, None, max_steps=0), ValueError, "max_steps to be at least 1, got 0"),
+        (lambda: LanguageModelStateSpace(None, None, max_steps=0), ValueError, "max_steps to be an integer of at least 1, got 0"),
         (lambda: LanguageModelStateSpace(None, None, temperature=0.0), ValueError, "temperature above 0, got 0"),
         (lambda: OddsLikelihood(temperature=-1.0), ValueError, "temperature to be a finite number > 0, got -1.0"),
         (lambda: OddsLikelihood(beta=-1.0), ValueError, "beta to be a finite number >= 0, got -1.0"),
