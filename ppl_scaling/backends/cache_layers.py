@@ -79,6 +79,8 @@ class _Layer(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
+    get_max_cache_shape = get_max_length  # what the first versions of transformers 5 call it
+
 
 class CacheLayers:
     """The layers of one cache, which change together.

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from ppl_scaling.backends import TransformersLanguageModel
+from ppl_scaling.backends.cache_layers import CacheLayers
 from ppl_scaling.errors import BackendError
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.token_law import TokenLaw
@@ -115,6 +116,11 @@ def test_an_architecture_that_does_not_take_the_cache_is_refused(byte_tokenizer)
 
     with pytest.raises(BackendError, match="Forgetful"):
         TransformersLanguageModel(Forgetful(tiny_config()), byte_tokenizer)
+
+
+def test_layers_answer_by_the_names_of_all_versions_of_transformers():
+    layer = CacheLayers(1, 1).cache.layers[0]
+    assert layer.get_max_length() == layer.get_max_cache_shape() == -1
 
 
 def test_learned_positions_work_too(byte_tokenizer):

@@ -7,7 +7,7 @@ Qwen2.5-Math-PRM gives the same score to everything.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers.modeling_outputs import TokenClassifierOutput
@@ -20,7 +20,7 @@ class _Qwen2WithHead(Qwen2PreTrainedModel, ABC):
     """A Qwen2 body and, at every token, a head."""
 
     # The checkpoints keep the head of the language model that they were made from.
-    _keys_to_ignore_on_load_unexpected = (r"lm_head\..*",)
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"lm_head\..*"]
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
