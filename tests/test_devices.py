@@ -25,7 +25,7 @@ from ppl_scaling.backends import (
     TransformersRewardModel,
     When,
 )
-from ppl_scaling.backends.stopping import Vocabulary
+from ppl_scaling.backends.vocabulary import Vocabulary
 from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter
 from ppl_scaling.inference.archipelago import IslandFilter
 from ppl_scaling.inference.auxiliary import AuxiliaryFilter

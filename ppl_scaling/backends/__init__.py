@@ -13,7 +13,8 @@ from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.backends.presets import PRESETS, Preset
 from ppl_scaling.backends.reward_models import TokenClassificationRewardModel, TransformersRewardModel, load_reward_model
 from ppl_scaling.backends.stop_patterns import Boxed, StopText, StopWhen
-from ppl_scaling.backends.stopping import AnyOf, Delimiter, Sentence, TokenCount, When
+from ppl_scaling.backends.stopping import AnyOf, Delimiter, TokenCount
+from ppl_scaling.backends.text_boundaries import Sentence, When
 from ppl_scaling.backends.transformers_lm import TransformersLanguageModel
 
 __all__ = [

@@ -21,7 +21,8 @@ from ppl_scaling.backends.language_session import TransformersSession
 from ppl_scaling.backends.loading import load_checkpoint
 from ppl_scaling.backends.prompts import check_prompts, render_prompt
 from ppl_scaling.backends.stop_patterns import StopPattern, as_stop
-from ppl_scaling.backends.stopping import Delimiter, StepBoundary, Vocabulary, as_boundary
+from ppl_scaling.backends.stopping import Delimiter, StepBoundary, as_boundary
+from ppl_scaling.backends.vocabulary import Vocabulary
 from ppl_scaling.errors import BackendError
 
 __all__ = ["TransformersLanguageModel"]
@@ -91,7 +92,6 @@ class TransformersLanguageModel:
         self.context_length = context_length(model.config)
         check_cached_forward(model)
         self.end_tokens = end_tokens(model, tokenizer)
-        self._vocabulary: Vocabulary | None = None
 
     @classmethod
     def from_pretrained(
@@ -149,13 +149,11 @@ class TransformersLanguageModel:
         )
         return cls(model, tokenizer, **kwargs)
 
-    @property
+    @cached_property
     def vocabulary(self) -> Vocabulary:
         """Text of every token, read from the tokenizer once."""
-        if self._vocabulary is None:
-            size = self.model.config.get_text_config().vocab_size
-            self._vocabulary = Vocabulary.from_tokenizer(self.tokenizer, size, self.model.device)
-        return self._vocabulary
+        size = self.model.config.get_text_config().vocab_size
+        return Vocabulary.from_tokenizer(self.tokenizer, size, self.model.device)
 
     def start(
         self, prompts: Sequence[str], num_particles: int, *, max_step_tokens: int, max_tokens: int | None

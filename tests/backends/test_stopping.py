@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from ppl_scaling import host
-from ppl_scaling.backends.stopping import AnyOf, Delimiter, Sentence, TokenCount, Vocabulary, When, as_boundary
+from ppl_scaling.backends import AnyOf, Delimiter, Sentence, TokenCount, When
+from ppl_scaling.backends.stopping import as_boundary
+from ppl_scaling.backends.vocabulary import Vocabulary
 
 TEXTS = ["a", "\n", "a\n", "\nb", "\n\n", " ", ".\n\nc", "\n \n"]
 
