@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppl_scaling.cli.methods import METHODS, MethodSpec
-from ppl_scaling.cli.options import ModelOptions, Models
+from ppl_scaling.cli.options import ModelOptions
 
 if TYPE_CHECKING:
+    from ppl_scaling.cli.models import Models
     from ppl_scaling.inference.evaluation import Evaluation, OnRecord
     from ppl_scaling.tasks import MathGrader
 

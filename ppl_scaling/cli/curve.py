@@ -25,9 +25,7 @@ def curve(
     problems: Annotated[
         str, typer.Argument(help="JSON lines, or one JSON array, with problems and answers; - is standard input.")
     ],
-    grading: GradingOptions,
-    reading: ProblemOptions,
-    models: ModelOptions,
+    *,
     methods: Annotated[
         list[str],
         typer.Option(
@@ -58,6 +56,9 @@ def curve(
         ),
     ] = True,
     title: Annotated[str | None, typer.Option(help="Title of the picture.")] = None,
+    grading: GradingOptions,
+    reading: ProblemOptions,
+    models: ModelOptions,
 ) -> None:
     """Compare methods at several budgets: accuracy with intervals, against budget and against generated tokens.
 

@@ -8,38 +8,22 @@ from typing import Annotated
 
 import typer
 
-from ppl_scaling.cli.methods import complete_method
+from ppl_scaling.cli.method_options import MethodOptions
 from ppl_scaling.cli.options import GradingOptions, ModelOptions, ProblemOptions, takes
 
 __all__ = ["evaluate", "read"]
 
 
-@takes(grading=GradingOptions, reading=ProblemOptions, models=ModelOptions)
+@takes(method=MethodOptions, grading=GradingOptions, reading=ProblemOptions, models=ModelOptions)
 def evaluate(
     problems: Annotated[
         str, typer.Argument(help="JSON lines, or one JSON array, with problems and answers; - is standard input.")
     ],
-    grading: GradingOptions,
-    reading: ProblemOptions,
-    models: ModelOptions,
+    *,
     output: Annotated[
         str, typer.Option(help="Results, one JSON line a problem. If the file is there, the evaluation goes on from it.")
     ],
-    method: Annotated[
-        str,
-        typer.Option(
-            help="A method below, with settings of its own after a colon: particle-filter:beta=4.",
-            autocompletion=complete_method,
-        ),
-    ] = "particle-filter",
-    num_particles: Annotated[
-        int | None, typer.Option(help="Particles, or completions, of each problem. Default: the method's.")
-    ] = None,
-    ess_threshold: Annotated[
-        float | None, typer.Option(help="Resample below this share of the particles, in (0, 1].")
-    ] = None,
-    resampling: Annotated[str | None, typer.Option(help="multinomial, stratified, systematic, residual or ssp.")] = None,
-    choice: Annotated[str | None, typer.Option(help="Final answer: mode, best_score or sample.")] = None,
+    method: MethodOptions,
     seeds: Annotated[
         list[int] | None, typer.Option("--seeds", "--seed", help="Run every problem once for each seed. Default: 0.")
     ] = None,
@@ -50,6 +34,9 @@ def evaluate(
     keep_trajectories: Annotated[
         bool, typer.Option("--keep-trajectories", help="Record what every particle wrote, with its scores.")
     ] = False,
+    grading: GradingOptions,
+    reading: ProblemOptions,
+    models: ModelOptions,
 ) -> None:
     """Evaluate a method on problems with known answers: accuracy, and what it cost.
 
@@ -63,7 +50,6 @@ def evaluate(
     """
     from rich.console import Console
 
-    from ppl_scaling.cli.methods import MethodSpec
     from ppl_scaling.cli.progress import EvaluationProgress, interrupted, summary_table
     from ppl_scaling.inference.evaluation import Evaluation
     from ppl_scaling.inference.evaluation_summary import peak_memory, summarize
@@ -73,11 +59,7 @@ def evaluate(
         raise ValueError("expected --seeds or --num-replicates, got both")
     if num_replicates is not None and num_replicates < 1:
         raise ValueError(f"expected --num-replicates to be at least 1, got {num_replicates}")
-    spec = MethodSpec.parse(method).with_settings(ess_threshold=ess_threshold, resampling=resampling, choice=choice)
-    spec = spec.sized(num_particles)
-    if models.draft is not None and not spec.takes_proposal:
-        raise ValueError(f"expected a method that takes a proposal, for --draft, got {spec.name}")
-    spec.check(models)  # before the models are loaded
+    spec = method.spec(models)
     settings = {"method": spec.name, **models.settings(), **spec.settings, "keep_trajectories": keep_trajectories}
     with (
         MathGrader(grading.grading_seconds) as grader,

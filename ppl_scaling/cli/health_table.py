@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ppl_scaling.cli.render import bar
 from ppl_scaling.diagnostics import HealthReport, ParticleTrace
 from ppl_scaling.diagnostics.checks import number
 
@@ -72,11 +73,10 @@ def _steps(trace: ParticleTrace) -> Table:
     ):
         table.add_column(name, justify="left" if not name else "right")
     for t in range(trace.num_steps):
-        filled = round(_BAR * trace.ess[t] / trace.num_particles)
         table.add_row(
             f"{'*' if trace.resampled[t] else ''}{t + 1}",
             f"{trace.ess[t]:.1f}",
-            "█" * filled + "░" * (_BAR - filled),
+            bar(trace.ess[t] / trace.num_particles, _BAR),
             str(trace.unique_ancestors[t]),
             str(trace.unique_roots[t]),
             str(trace.surviving[t]),

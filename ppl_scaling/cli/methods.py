@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from ppl_scaling.cli.options import OBSERVING, SAMPLING, ModelOptions, Models
+from ppl_scaling.cli.options import OBSERVING, SAMPLING, ModelOptions
 
 if TYPE_CHECKING:
+    from ppl_scaling.cli.models import Models
     from ppl_scaling.inference import Method
     from ppl_scaling.interfaces import AnswerFormat
 
@@ -204,6 +205,7 @@ class MethodSpec:
             If a setting is out of its range.
         """
         from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
+        from ppl_scaling.cli.models import Models
         from ppl_scaling.tasks import MathAnswers
 
         language_model = FiniteLanguageModel({"": {"a": 0.5, "$": 0.5}})

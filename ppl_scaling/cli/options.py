@@ -1,4 +1,4 @@
-"""Options that several commands share, and the models that they stand for.
+"""Options that several commands share.
 
 A group of options is a dataclass whose fields are annotated for typer. ``@takes(models=ModelOptions)`` gives a command the
 options of the group, and hands them over as one argument ``models``.
@@ -17,10 +17,11 @@ import typer
 from ppl_scaling.cli.settings import digest
 
 if TYPE_CHECKING:
-    from ppl_scaling.interfaces import LanguageModel, RewardModel
-    from ppl_scaling.models import DraftProposal, LanguageModelStateSpace, Likelihood, SamplingProposal
+    from ppl_scaling.cli.models import Models
+    from ppl_scaling.interfaces import RewardModel
+    from ppl_scaling.models import Likelihood
 
-__all__ = ["GradingOptions", "ModelOptions", "Models", "ProblemOptions", "takes"]
+__all__ = ["OBSERVING", "SAMPLING", "GradingOptions", "ModelOptions", "ProblemOptions", "takes"]
 
 _MODELS, _SAMPLING, _OBSERVING, _PROBLEMS = "Models", "Steps and sampling", "Likelihood", "Problems"
 _ELSEWHERE = {"device", "prm_device", "micro_batch", "device_map", "trust_remote_code"}
@@ -161,6 +162,7 @@ class ModelOptions:
             If an option is out of its range, or a model cannot be loaded.
         """
         from ppl_scaling.backends import TransformersLanguageModel, load_reward_model
+        from ppl_scaling.cli.models import Models
         from ppl_scaling.cli.render import quiet_transformers
         from ppl_scaling.cli.settings import language_model_settings
         from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
@@ -198,54 +200,6 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class Models:
-    """Loaded models, which any number of state spaces may share."""
-
-    language_model: LanguageModel
-    reward_model: RewardModel
-    options: ModelOptions
-    draft_language_model: LanguageModel | None = None
-
-    def state_space(self, **given: Any) -> LanguageModelStateSpace:
-        """Make the model of a run; ``given`` settings of likelihood and sampling win over the options."""
-        from ppl_scaling.cli.settings import state_space_settings
-        from ppl_scaling.models import LanguageModelStateSpace
-
-        likelihood = self.options.likelihood_with(given, self.reward_model)
-        sampling = {name: given.get(name, getattr(self.options, name, None)) for name in SAMPLING}
-        settings = state_space_settings(self.options.preset, **sampling)
-        return LanguageModelStateSpace(self.language_model, self.reward_model, likelihood, **settings)
-
-    def proposal(
-        self, program: LanguageModelStateSpace, *, draft: bool | None = None, **drawing: Any
-    ) -> SamplingProposal | DraftProposal | None:
-        """Make what draws the steps; None for the model itself.
-
-        Parameters
-        ----------
-        program : LanguageModelStateSpace
-        draft : bool, optional
-            Whether the draft model draws; default: if there is one.
-        **drawing
-            Temperature and truncation.
-
-        Raises
-        ------
-        ValueError
-            If ``draft`` is no truth value, there is no draft model to draw, or it does not agree with the model.
-        """
-        from ppl_scaling.models import DraftProposal, SamplingProposal
-
-        if not isinstance(draft, bool | None):
-            raise ValueError(f"expected draft to be true or false, got {draft!r}")
-        if draft and self.options.draft is None:
-            raise ValueError("expected --draft with a language model for draft=true, got none")
-        if self.draft_language_model is not None and draft is not False:
-            return DraftProposal(program, self.draft_language_model, **drawing)
-        return SamplingProposal(program, **drawing) if drawing else None
-
-
-@dataclass(frozen=True)
 class ProblemOptions:
     """How problems are read from a file."""
 
@@ -280,14 +234,16 @@ class GradingOptions:
 
 
 def takes(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of some groups; it gets each group as the argument of that name."""
+    """Give a command the options of some groups, each in the place of the argument that it gets the group as."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True).parameters
-        taken = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, one in own.items() if name not in groups]
-        for group in groups.values():
-            hints = get_type_hints(group, include_extras=True)
-            for one in fields(group):
+        taken: list[inspect.Parameter] = []
+        for name, own in inspect.signature(command, eval_str=True).parameters.items():
+            if name not in groups:
+                taken.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+                continue
+            hints = get_type_hints(groups[name], include_extras=True)
+            for one in fields(groups[name]):
                 kind = inspect.Parameter.KEYWORD_ONLY
                 taken.append(inspect.Parameter(one.name, kind, default=one.default, annotation=hints[one.name]))
 

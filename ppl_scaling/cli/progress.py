@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from ppl_scaling.cli.render import tokens_line
 from ppl_scaling.inference.curve_comparison import BudgetRatio, CensoredRatio, MatchedTokens
 from ppl_scaling.inference.evaluation_file import EvaluationRecord
 from ppl_scaling.inference.evaluation_summary import CurvePoint, EvaluationSummary
@@ -108,9 +109,7 @@ def summary_table(label: str, summary: EvaluationSummary) -> Table:
     table.add_row("trajectories", f"{summary.num_trajectories} at the end, {summary.num_truncated} of them truncated")
     table.add_row(
         "tokens",
-        f"{summary.generated_tokens} generated ({per_problem:.0f} a problem), {summary.lm_tokens_forwarded} through the LM, "
-        f"{summary.prm_tokens_forwarded} through the PRM"
-        + (f", {summary.draft_tokens_forwarded} through the draft" if summary.draft_tokens_forwarded else ""),
+        f"{summary.generated_tokens} generated ({per_problem:.0f} a problem), {tokens_line(summary)}",
     )
     table.add_row("PRM calls", str(summary.prm_calls))
     peak = "" if summary.peak_memory_bytes is None else f", {summary.peak_memory_bytes / 2**20:.0f} MiB at the peak"

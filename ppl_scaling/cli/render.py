@@ -15,8 +15,9 @@ from rich.text import Text
 
 from ppl_scaling.cli.decisions import decision_rows
 from ppl_scaling.inference import ParticleFilterResult, Progress, Result
+from ppl_scaling.inference.evaluation_summary import EvaluationSummary
 
-__all__ = ["Live", "quiet_transformers", "show"]
+__all__ = ["Live", "bar", "quiet_transformers", "show", "tokens_line"]
 
 _BAR = 24
 
@@ -59,7 +60,7 @@ class Live:
         for one in self._history[-12:]:
             row = [str(one.t), str(one.num_active)]
             if self._num_particles:
-                row += [f"{one.ess[0]:.1f}", _bar(one.ess[0] / self._num_particles)]
+                row += [f"{one.ess[0]:.1f}", bar(one.ess[0] / self._num_particles)]
             table.add_row(*row)
         self._live.update(Group(Text(f"step {progress.t} of at most {self._max_steps}"), table), refresh=True)
 
@@ -89,13 +90,13 @@ def _posterior(result: Result) -> RenderableType:
     for one in result.answers[:10]:
         error = "unknown" if math.isnan(one.standard_error) else f"{one.standard_error:.3f}"
         style = "bold" if one.answer == result.answer else ""
-        table.add_row(escape(one.answer), f"{one.probability:.3f}", error, _bar(one.probability), style=style)
+        table.add_row(escape(one.answer), f"{one.probability:.3f}", error, bar(one.probability), style=style)
     if len(result.answers) > 10:
         rest = sum(one.probability for one in result.answers[10:])
-        table.add_row(f"({len(result.answers) - 10} others)", f"{rest:.3f}", "", _bar(rest), style="dim")
+        table.add_row(f"({len(result.answers) - 10} others)", f"{rest:.3f}", "", bar(rest), style="dim")
     if result.no_answer_probability > 5e-4 or not result.answers:
         share = result.no_answer_probability
-        table.add_row("(no answer)", f"{share:.3f}", "", _bar(share), style="dim")
+        table.add_row("(no answer)", f"{share:.3f}", "", bar(share), style="dim")
     return table
 
 
@@ -109,12 +110,7 @@ def _health(result: Result) -> RenderableType:
     kind = "particles" if hasattr(result, "log_evidence") else "completions"
     finished, truncated = (sum(getattr(one, end) for one in result.trajectories) for end in ("finished", "truncated"))
     grid.add_row(kind, f"{finished} finished, {truncated} truncated")
-    grid.add_row(
-        "tokens",
-        f"{result.generated_tokens} generated, {result.lm_tokens_forwarded} through the LM, "
-        f"{result.prm_tokens_forwarded} through the PRM"
-        + (f", {result.draft_tokens_forwarded} through the draft" if result.draft_tokens_forwarded else ""),
-    )
+    grid.add_row("tokens", f"{result.generated_tokens} generated, {tokens_line(result)}")
     grid.add_row("time", f"{result.seconds:.2f} s, seed {result.seed}")
     if isinstance(result, ParticleFilterResult) and any(math.isnan(one.standard_error) for one in result.answers):
         grid.add_row("note", "all particles descend from one: the run cannot tell its own error; use more particles")
@@ -142,6 +138,13 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _bar(share: float) -> str:
-    filled = round(_BAR * min(max(share, 0.0), 1.0))
-    return "█" * filled + "░" * (_BAR - filled)
+def bar(share: float, width: int = _BAR) -> str:
+    """Draw a share, cut to between 0 and 1, in ``width`` characters."""
+    filled = round(width * min(max(share, 0.0), 1.0))
+    return "█" * filled + "░" * (width - filled)
+
+
+def tokens_line(counted: Result | EvaluationSummary) -> str:
+    """Say how many tokens passed through which model; of the draft model only if there was one."""
+    draft = f", {counted.draft_tokens_forwarded} through the draft" if counted.draft_tokens_forwarded else ""
+    return f"{counted.lm_tokens_forwarded} through the LM, {counted.prm_tokens_forwarded} through the PRM{draft}"

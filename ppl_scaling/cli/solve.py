@@ -8,63 +8,23 @@ from typing import Annotated
 
 import typer
 
-from ppl_scaling.cli.methods import complete_method
+from ppl_scaling.cli.method_options import MethodOptions
 from ppl_scaling.cli.options import ModelOptions, takes
 
 __all__ = ["solve"]
 
-_OPTSCALE = "How many completions (--method optscale)"
 
-
-@takes(models=ModelOptions)
+@takes(method=MethodOptions, models=ModelOptions)
 def solve(
     problem: Annotated[str, typer.Argument(help="The problem, in quotes.")],
-    models: ModelOptions,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="A method below, with settings of its own after a colon: particle-filter:beta=4.",
-            autocompletion=complete_method,
-        ),
-    ] = "particle-filter",
-    num_particles: Annotated[
-        int | None, typer.Option(help="Particles, or completions. Default: the method's; 16 for the particle filter.")
-    ] = None,
-    ess_threshold: Annotated[
-        float | None,
-        typer.Option(help="Resample when the effective sample size falls below this share of the particles, in (0, 1]."),
-    ] = None,
-    resampling: Annotated[
-        str | None, typer.Option(help="multinomial, stratified, systematic, residual or ssp. Default: systematic.")
-    ] = None,
-    choice: Annotated[
-        str | None, typer.Option(help="Final answer: mode, best_score or sample. Default: the method's, mostly mode.")
-    ] = None,
-    target_score: Annotated[
-        float | None,
-        typer.Option(
-            help="OptScale stops when a score reaches this. Without it and without --price: when one of the completions is "
-            "probably right.",
-            rich_help_panel=_OPTSCALE,
-        ),
-    ] = None,
-    confidence: Annotated[
-        float | None, typer.Option(help="Probability with which that is wanted. Default: 0.9.", rich_help_panel=_OPTSCALE)
-    ] = None,
-    price: Annotated[
-        float | None,
-        typer.Option(
-            help="OptScale stops when no more gain in score is worth this a completion.", rich_help_panel=_OPTSCALE
-        ),
-    ] = None,
-    max_completions: Annotated[
-        int | None, typer.Option(help="Most completions of methods that decide on them.", rich_help_panel=_OPTSCALE)
-    ] = None,
+    *,
+    method: MethodOptions,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same result.")] = None,
     save: Annotated[
         Path | None, typer.Option(help="Write the whole result to this file, for load_result in Python.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    models: ModelOptions,
 ) -> None:
     """Solve a problem and show the posterior over its answers.
 
@@ -72,7 +32,6 @@ def solve(
 
     OptScale: ppl-scaling solve "..." --method optscale --target-score 0.95 --confidence 0.9 --max-completions 64
     """
-    from ppl_scaling.cli.methods import MethodSpec
     from ppl_scaling.cli.render import Live, show
     from ppl_scaling.tasks import MathGrader
 
@@ -80,17 +39,7 @@ def solve(
         raise ValueError("expected a problem with some text, got an empty one")
     if save is not None and save.is_dir():
         raise ValueError(f"expected a file to save the result to, got the folder {save}")
-    spec = MethodSpec.parse(method).with_settings(
-        ess_threshold=ess_threshold,
-        resampling=resampling,
-        choice=choice,
-        target_score=target_score,
-        confidence=confidence,
-        price=price,
-        max_completions=max_completions,
-    )
-    spec = spec.sized(num_particles)
-    spec.check(models)  # before the models are loaded
+    spec = method.spec(models)
     loaded = models.load()
     with MathGrader() as grader:
         made = spec.build(loaded, grader)

@@ -7,7 +7,8 @@ import pytest
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.cli import main
-from ppl_scaling.cli.options import ModelOptions, Models
+from ppl_scaling.cli.models import Models
+from ppl_scaling.cli.options import ModelOptions
 
 
 @pytest.fixture

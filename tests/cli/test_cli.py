@@ -76,6 +76,7 @@ def test_solve_shows_the_posterior(cli):
         (["solve", PROBLEM, "--dtype", "int8"], "a dtype such as 'float32', 'bfloat16' or 'float16', got 'int8'"),
         (["solve", PROBLEM, "--model", "/no/such/folder"], "'/no/such/folder', which does not exist"),
         (["solve", PROBLEM, "--draft", "/no/such/folder"], "'/no/such/folder', which does not exist"),
+        (["solve", PROBLEM, "--method", "greedy", "--draft", "/no/such/folder"], "a proposal, for --draft, got greedy"),
         (["solve", "word " * 1200], "a prompt shorter than the model's context"),
         (["solve", PROBLEM, "--max-steps", "1", "--seed", "1"], "has an answer: 0 finished, 16 truncated"),
         (["solve", PROBLEM, "--preset", "gpt"], "a preset among qwen2.5-math, llama-3, optscale, got 'gpt'"),

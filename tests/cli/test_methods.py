@@ -6,7 +6,8 @@ import pytest
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.cli.methods import METHODS, MethodSpec
-from ppl_scaling.cli.options import ModelOptions, Models
+from ppl_scaling.cli.models import Models
+from ppl_scaling.cli.options import ModelOptions
 from ppl_scaling.inference import Result
 from ppl_scaling.models import DraftProposal, SamplingProposal, TwistLikelihood
 

@@ -53,8 +53,11 @@ def test_evaluate_and_curve_have_it(cli, finite_models, tmp_path):
     problems = tmp_path / "problems.jsonl"
     problems.write_text("".join(json.dumps({"problem": f"{n}?", "answer": "1"}) + "\n" for n in range(3)))
     label = "optscale:target_score=.75,confidence=.9,score_model=beta"
-    ran = cli("evaluate", problems, "--method", label, "--num-particles", 4, "--output", tmp_path / "out.jsonl")
+    settings = ["--method", "optscale:score_model=beta", "--target-score", 0.75, "--confidence", 0.9, "--num-particles", 4]
+    ran = cli("evaluate", problems, *settings, "--output", tmp_path / "out.jsonl")
     assert ran.returncode == 0, ran.stderr
+    recorded = json.loads((tmp_path / "out.jsonl.settings.json").read_text())
+    assert (recorded["target_score"], recorded["confidence"]) == (0.75, 0.9) and "price" not in recorded
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert len([one for one in records if "answer" in one]) >= 3
     ran = cli("curve", problems, "--methods", label, "best-of-n", "--budgets", 1, 3, "--output-dir", tmp_path / "sweep")
