@@ -4,8 +4,7 @@ r"""Sequential Monte Carlo for any Pyro program with ``init`` and ``step``.
 particles that are independent of each other, float64 weights on the model's device, the evidence, ancestors, any
 resampling scheme, a record of every step, and particles that may end.
 
-This is the one file that touches Pyro's private names (``SMCState._log_weights`` and the methods of ``SMCFilter`` that
-begin with an underscore, Pyro 1.9). It knows nothing of language models.
+It knows nothing of language models, and Pyro's private names are :mod:`~ppl_scaling.inference.particle_state`'s to touch.
 
 Target
 ------
@@ -29,10 +28,10 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer.smcfilter import SMCFilter as PyroSMCFilter
-from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import AllWeightsZeroError, ScoreError
 from ppl_scaling.inference.particle_state import ParticleState
 from ppl_scaling.inference.records import StepRecord
@@ -93,16 +92,13 @@ class SMCFilter(PyroSMCFilter):
         ess_threshold: float = 0.5,
         resampling: ResamplingScheme = systematic,
     ) -> None:
-        for name, number in {"num_particles": num_particles, "num_groups": num_groups}.items():
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"expected {name} to be an integer of at least 1, got {number!r}")
+        self.group_size = check_integer("num_particles", num_particles)
+        self.num_groups = check_integer("num_groups", num_groups)
         if not 0 < ess_threshold <= 1:
             raise ValueError(f"expected ess_threshold to be in (0, 1], got {ess_threshold}")
         if not callable(resampling):
             raise TypeError(f"expected resampling to be a function of weights, got {resampling!r}")
-        super().__init__(model, guide, num_groups * num_particles, max_plate_nesting, ess_threshold=ess_threshold)
-        self.num_groups = num_groups
-        self.group_size = num_particles
+        super().__init__(model, guide, self.num_groups * self.group_size, max_plate_nesting, ess_threshold=ess_threshold)
         self.resampling = resampling
         self._start()
 
@@ -114,7 +110,7 @@ class SMCFilter(PyroSMCFilter):
     @property
     def log_weights(self) -> Tensor:
         """Log-weights since the last resampling, shape (G, N), float64."""
-        return self.state._log_weights.view(len(self.groups), self.group_size)
+        return self.state.log_weights
 
     @property
     def log_evidence(self) -> Tensor:
@@ -122,7 +118,15 @@ class SMCFilter(PyroSMCFilter):
         return self._log_evidence_before + log_mean_exp(self.log_weights)
 
     def init(self, *args: Any, **kwargs: Any) -> None:
-        """Run ``init`` of guide and model; arguments are passed to both. Forgets any earlier run."""
+        """Run ``init`` of guide and model; arguments are passed to both. Forgets any earlier run.
+
+        Raises
+        ------
+        AllWeightsZeroError, ScoreError
+            As in :meth:`step`.
+        ValueError
+            If the guide samples a site that the model lacks or observes.
+        """
         self._start()
         identity = torch.arange(self.group_size).expand(self.num_groups, -1)
         self._propagate("init", args, kwargs, identity, torch.zeros(self.num_groups, dtype=torch.bool))
@@ -136,10 +140,14 @@ class SMCFilter(PyroSMCFilter):
             If no group has a possible particle left.
         ScoreError
             If a log-weight becomes NaN or plus infinity.
+        ValueError
+            If the guide samples a site that the model lacks or observes.
+        RuntimeError
+            If ``init`` has not been called.
         """
         if not self.history:
             raise RuntimeError("expected init to be called before step")
-        ancestors, resampled = self._resample()
+        ancestors, resampled = self._select()
         self._propagate("step", args, kwargs, ancestors, resampled)
 
     def get_empirical(self) -> dict[Any, dist.Empirical]:
@@ -155,16 +163,11 @@ class SMCFilter(PyroSMCFilter):
     def retire(self, leaving: Tensor) -> None:
         """Take groups, shape (G,) bool, out of the batch; their record stays as it is."""
         staying = host.positions(~leaving)
-        slots = torch.arange(self.group_size, device=staying.device) + staying[:, None] * self.group_size
         self._log_evidence_before = self._log_evidence_before[staying]
-        self.state._log_weights = self.log_weights[staying].flatten()
-        self.state.groups = tuple(self.groups[position] for position in host.as_list(staying))
-        self.state.move(slots.flatten())
+        self.state.keep(staying)
 
     def _start(self) -> None:
         self.state = ParticleState(self.num_groups, self.group_size)
-        # Pyro's are float32 and on the default device; ours move to the model's as soon as it is known.
-        self.state._log_weights = torch.zeros(self.num_groups * self.group_size, dtype=torch.float64)
         self.history: list[StepRecord] = []
         self.failures: dict[int, AllWeightsZeroError] = {}
         self._log_evidence_before = torch.zeros(self.num_groups, dtype=torch.float64)
@@ -211,10 +214,10 @@ class SMCFilter(PyroSMCFilter):
         log_evidence_before : Tensor, shape (G,)
             The log-evidence is this and the logarithm of the mean weight.
         """
-        self.state._log_weights = log_weights.to(self.log_weights).flatten()
+        self.state.log_weights = log_weights.to(self.log_weights)
         self._log_evidence_before = log_evidence_before.to(self._log_evidence_before)
 
-    def _resample(self) -> tuple[Tensor, Tensor]:
+    def _select(self) -> tuple[Tensor, Tensor]:
         drawn, resampled = self.choose_ancestors()
         log_weights = self.log_weights
         identity = torch.arange(self.group_size, device=log_weights.device).expand_as(log_weights)
@@ -225,9 +228,8 @@ class SMCFilter(PyroSMCFilter):
             resampled, log_mean_exp(log_weights), torch.zeros_like(self._log_evidence_before)
         )
         carried = self.carried_log_weights(ancestors)
-        self.state._log_weights = torch.where(resampled[:, None], carried, log_weights).flatten()
-        first_slots = torch.arange(len(ancestors), device=ancestors.device)[:, None] * self.group_size
-        self.state.move((ancestors + first_slots).flatten())
+        self.state.log_weights = torch.where(resampled[:, None], carried, log_weights)
+        self.state.resample(ancestors)
         return ancestors, resampled
 
     def _propagate(
@@ -235,16 +237,17 @@ class SMCFilter(PyroSMCFilter):
     ) -> None:
         state: ParticleState = self.state
         absorbed = state.ended()
-        self.particle_plate = pyro.plate("particles", state._num_particles, dim=-1 - self.max_plate_nesting)
+        self.particle_plate = pyro.plate("particles", state.num_slots, dim=-1 - self.max_plate_nesting)
         run: Callable[..., Any] = getattr(self.model, method)
         guide_trace = None
         with torch.no_grad(), poutine.block(), self.particle_plate:
             if self.guide is not None:
-                with state._lock():
+                with state.locked():
                     guide_trace = poutine.trace(getattr(self.guide, method)).get_trace(state, *args, **kwargs)
                 run = poutine.replay(run, guide_trace)
             model_trace = poutine.trace(run).get_trace(state, *args, **kwargs)
-            self._reweight(model_trace, guide_trace, absorbed)
+            changes = increments(model_trace, guide_trace, state.num_slots, absorbed)
+        before = self._reweight(changes)
         device = self.log_weights.device
         shape = self.log_weights.shape
         self.history.append(
@@ -256,50 +259,41 @@ class SMCFilter(PyroSMCFilter):
                 log_weights=self.log_weights,
                 ess=ess(self.log_weights),
                 log_evidence=self.log_evidence,
-                sites=recorded(model_trace),
+                sites=recorded(model_trace, state.num_slots),
                 finished=state["finished"].view(shape) if "finished" in state else None,
                 truncated=state["truncated"].view(shape) if "truncated" in state else None,
             )
         )
-        self._retire_the_dead()
+        self._retire_the_dead(before, changes)
 
-    def _reweight(self, model_trace: Any, guide_trace: Any, absorbed: Tensor | None) -> None:
-        """Add ``log p - log q`` of the drawn sites and ``log p`` of the observed ones."""
-        changes = increments(prune_subsample_sites(model_trace), guide_trace, self.state._num_particles)
-        log_weights = self.state._log_weights
+    def _reweight(self, changes: list[tuple[str, Tensor]]) -> Tensor:
+        """Add the increments of the sites to the log-weights; return those of before, shape (G, N)."""
+        device = self.log_weights.device
         if changes:
             device = changes[0][1].device
-        else:
-            device = next((value.device for value in self.state.values()), log_weights.device)
-        log_weights = before = log_weights.to(device)
+        elif self.state:
+            device = next(iter(self.state.values())).device
         self._log_evidence_before = self._log_evidence_before.to(device)
+        log_weights = before = self.log_weights.to(device)
         for _, increment in changes:
-            if absorbed is not None:
-                increment = increment.masked_fill(absorbed, 0.0)
-            log_weights = log_weights + increment
-        # A new tensor at each step: records keep the old ones.
-        self.state._log_weights = log_weights
-        self._last_change = before, changes
-        bad = torch.isnan(log_weights) | (log_weights == math.inf)
+            log_weights = log_weights + increment.view_as(before)
+        self.state.log_weights = log_weights
+        bad = (torch.isnan(log_weights) | (log_weights == math.inf)).flatten()
         if host.is_true(bad.any()):
             particle = host.as_list(host.positions(bad))[0]
             site, value = first_bad_site(changes, particle)
             raise ScoreError(f"log-probability of site '{site}'", value, len(self.history), particle)
+        return before
 
-    def _retire_the_dead(self) -> None:
+    def _retire_the_dead(self, before: Tensor, changes: list[tuple[str, Tensor]]) -> None:
         """Let groups without a possible particle leave; the others go on."""
         dead = (self.log_weights == -math.inf).all(-1)
         if not host.is_true(dead.any()):
             return
-        t = len(self.history) - 1
         for position in host.as_list(host.positions(dead)):
+            site = killing_site(before[position], [(name, one.view_as(before)[position]) for name, one in changes])
             group = self.groups[position]
-            slots = slice(position * self.group_size, (position + 1) * self.group_size)
-            self.failures[group] = AllWeightsZeroError(t, group, self._killer(slots))
+            self.failures[group] = AllWeightsZeroError(len(self.history) - 1, group, site)
         if host.is_true(dead.all()) and len(self.failures) == self.num_groups:
             raise next(iter(self.failures.values()))
         self.retire(dead)
-
-    def _killer(self, slots: slice) -> str:
-        before, changes = self._last_change
-        return killing_site(before[slots], [(name, increment[slots]) for name, increment in changes])

@@ -18,22 +18,27 @@ from ppl_scaling import host
 __all__ = ["first_bad_site", "increments", "killing_site", "recorded"]
 
 
-def increments(model_trace: Any, guide_trace: Any, num_particles: int) -> list[tuple[str, Tensor]]:
-    """Increments of the log-weight, each of shape (K,) and with the name of the site that makes it.
+def increments(
+    model_trace: Any, guide_trace: Any, num_particles: int, absorbed: Tensor | None = None
+) -> list[tuple[str, Tensor]]:
+    """Increments ``log p - log q`` of the log-weight, each of shape (K,) and with the name of the site that makes it.
 
     Parameters
     ----------
     model_trace : pyro.poutine.Trace
-        Of the program, replayed on the guide's trace if there is one; without subsample sites.
+        Of the program, replayed on the guide's trace if there is one.
     guide_trace : pyro.poutine.Trace or None
     num_particles : int
         K.
+    absorbed : Tensor, shape (K,), bool, optional
+        Particles whose weights no longer change.
 
     Raises
     ------
     ValueError
         If the guide samples a site that the program lacks or observes.
     """
+    model_trace = prune_subsample_sites(model_trace)
     proposed: dict[str, Any] = {}
     if guide_trace is not None:
         guide_trace = prune_subsample_sites(guide_trace)
@@ -62,7 +67,7 @@ def increments(model_trace: Any, guide_trace: Any, num_particles: int) -> list[t
         elif not site["is_observed"]:
             drawn_from = scale_and_mask(site["unscaled_log_prob"], mask=site["mask"])
             log_weight = log_weight - _per_particle(drawn_from, num_particles)
-        found.append((name, log_weight))
+        found.append((name, log_weight if absorbed is None else log_weight.masked_fill(absorbed, 0.0)))
     return found
 
 
@@ -74,10 +79,13 @@ def _per_particle(log_prob: Tensor, num_particles: int) -> Tensor:
     return log_prob.reshape(num_particles, -1).double().sum(-1)
 
 
-def recorded(trace: Any) -> dict[str, Tensor]:
-    """Values of the latent and the deterministic sites of a trace."""
+def recorded(trace: Any, num_particles: int) -> dict[str, Tensor]:
+    """Values of the latent and the deterministic sites of a trace, each of shape (K, ...).
+
+    A value without dimensions is spread over all particles, as in the state.
+    """
     return {
-        name: site["value"]
+        name: site["value"] if site["value"].dim() else site["value"].expand(num_particles)
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and (not site["is_observed"] or site["infer"].get("_deterministic"))
     }
