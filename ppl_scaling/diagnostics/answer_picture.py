@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from ppl_scaling.diagnostics.style import DARK, new_figure, set_labels, tidy
+from ppl_scaling.diagnostics.style import DARK, new_figure, set_labels
 from ppl_scaling.inference.answers import Answer
 
 __all__ = ["plot_answers"]
@@ -59,8 +59,7 @@ def plot_answers(
     hatched = len(rows)
     if no_answer_probability > 5e-4 or not rows:
         rows.append(("no answer", no_answer_probability, math.nan, False))
-    figure = new_figure(7, 1.1 + 0.32 * max(len(rows), 2))
-    axes = figure.subplots()
+    figure, (axes,) = new_figure(7, 1.1 + 0.32 * max(len(rows), 2), title=title, grid="x")
     for place, (_, probability, error, dark) in enumerate(rows):
         known = math.isfinite(error)
         plain = place < len(shown)
@@ -87,7 +86,4 @@ def plot_answers(
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     told = any(math.isfinite(one.standard_error) for one in shown)
     axes.set_xlabel(what + ("; bars are ± 2 standard errors, numbers ± 1" if told else ""))
-    tidy(axes, grid="x")
-    if title:
-        figure.suptitle(title, parse_math=False)
     return figure

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ppl_scaling.diagnostics.style import BLUE, DARK, new_figure, tidy
+from ppl_scaling.diagnostics.style import BLUE, DARK, new_figure
 from ppl_scaling.diagnostics.truth import CredibleCoverage
 
 __all__ = ["plot_coverage"]
@@ -40,8 +40,7 @@ def plot_coverage(covers: Sequence[CredibleCoverage], *, title: str | None = Non
     levels = np.array([one.level for one in ordered])
     shares = np.array([one.coverage.value for one in ordered])
     ends = np.array([[one.coverage.low, one.coverage.high] for one in ordered])
-    figure = new_figure(5, 5.4)
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    figure, (top, bottom) = new_figure(5, 5.4, title=title, nrows=2, sharex=True, height_ratios=[4, 1])
     top.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=(0, (5, 2)), label="at least here if right")
     bars = np.clip(np.nan_to_num([shares - ends[:, 0], ends[:, 1] - shares]), 0, 1)
     top.errorbar(levels, shares, yerr=bars, color=BLUE, elinewidth=1, capsize=3, linestyle="", label="95 % interval")
@@ -58,8 +57,4 @@ def plot_coverage(covers: Sequence[CredibleCoverage], *, title: str | None = Non
     bottom.set_ylabel("answers")
     bottom.set_xlim(0, 1.02)
     bottom.set_xlabel("posterior probability of the set")
-    for axes in (top, bottom):
-        tidy(axes)
-    if title:
-        figure.suptitle(title, parse_math=False)
     return figure

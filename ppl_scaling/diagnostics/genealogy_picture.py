@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ppl_scaling.diagnostics.genealogy_layout import GenealogyLayout, genealogy_layout
-from ppl_scaling.diagnostics.style import BLUE, DARK, PALE, new_figure, shorten, show_steps, tidy
+from ppl_scaling.diagnostics.style import BLUE, DARK, PALE, fonts_for, new_figure, shorten, show_steps
 from ppl_scaling.inference.results import ParticleFilterResult
 
 __all__ = ["draw_genealogy", "plot_genealogy"]
@@ -50,11 +50,10 @@ def plot_genealogy(result: ParticleFilterResult, *, title: str | None = None) ->
 def draw_genealogy(layout: GenealogyLayout, *, title: str | None = None) -> Figure:
     """Draw a genealogy that has been arranged; see :func:`plot_genealogy`."""
     height = float(np.clip(1.7 + 0.3 * layout.num_particles, 2.6, 9.5))
-    figure = new_figure(float(np.clip(3.2 + 0.75 * layout.num_steps, 5.5, 14)), height)
-    axes = figure.subplots()
+    width = float(np.clip(3.2 + 0.75 * layout.num_steps, 5.5, 14))
+    figure, (axes,) = new_figure(width, height, title=title, grid=None)
     show_steps(axes, 1, layout.num_steps, layout.along)
     axes.set_ylim(layout.num_particles - 0.5, -0.5)
-    tidy(axes, grid=None)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.set_ylabel(f"{layout.num_particles} particle{'s' if layout.num_particles > 1 else ''}")
@@ -67,8 +66,6 @@ def draw_genealogy(layout: GenealogyLayout, *, title: str | None = None) -> Figu
     _draw_points(axes, layout, kinds, spacing)
     _label_answers(axes, layout, spacing)
     _legend(figure, layout, kinds)
-    if title:
-        figure.suptitle(shorten(title, 90), parse_math=False)
     return figure
 
 
@@ -138,6 +135,7 @@ def _label_answers(axes: Axes, layout: GenealogyLayout, spacing: float) -> None:
             color=DARK,
             annotation_clip=False,
             parse_math=False,
+            fontfamily=fonts_for(label),
         )
         bracket: dict[str, Any] = {
             "color": "#888888",

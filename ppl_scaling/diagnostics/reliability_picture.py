@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ppl_scaling.diagnostics.style import BLUE, DARK, new_figure, say_nothing_to_show, tidy
+from ppl_scaling.diagnostics.style import BLUE, DARK, new_figure, say_nothing_to_show
 
 __all__ = ["plot_reliability"]
 
@@ -55,8 +55,7 @@ def plot_reliability(
         raise ValueError(f"expected predicted, observed and counts of one length, got {[len(row) for row in rows]}")
     known = np.isfinite(rows[0]) & np.isfinite(rows[1]) & (rows[2] > 0)
     means, shares, sizes = (row[known] for row in rows)
-    figure = new_figure(5, 5.4)
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    figure, (top, bottom) = new_figure(5, 5.4, title=title, nrows=2, sharex=True, height_ratios=[4, 1])
     top.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=(0, (5, 2)), label="perfect")
     if low is not None and high is not None:
         ends = [np.atleast_1d(np.asarray(one, dtype=float))[known] for one in (low, high)]
@@ -75,8 +74,4 @@ def plot_reliability(
     bottom.set_ylabel("number")
     bottom.set_xlim(-0.02, 1.02)
     bottom.set_xlabel(what)
-    for axes in (top, bottom):
-        tidy(axes)
-    if title:
-        figure.suptitle(title, parse_math=False)
     return figure

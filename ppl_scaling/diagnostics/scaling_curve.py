@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
-from ppl_scaling.diagnostics.style import COLOURS, LINES, MARKERS, new_figure
+from ppl_scaling.diagnostics.style import COLOURS, LINES, MARKERS, fonts_for, legend_name, new_figure
 from ppl_scaling.inference.curve_comparison import BudgetRatio, MatchedTokens
 from ppl_scaling.inference.evaluation_summary import CurvePoint
 
@@ -58,9 +58,8 @@ def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None
     curves: dict[str, list[CurvePoint]] = defaultdict(list)
     for one in points:
         curves[one.method].append(one)
-    figure = new_figure(11, 4.6)
+    figure, (left, right) = new_figure(11, 4.6, title=title, ncols=2, sharey=True)
     canvas = FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, sharey=True)
     budgets = [one.budget for one in points]
     tokens = [max(one.tokens_per_problem, 1.0) for one in points]
     _log_axis(left, budgets, "budget (particles or completions a problem)")
@@ -80,8 +79,6 @@ def plot_scaling_curve(points: Sequence[CurvePoint], *, title: str | None = None
     left.set_ylabel("accuracy")
     left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     _legend(figure, canvas, left)
-    if title:
-        figure.suptitle(title)
     return figure
 
 
@@ -179,9 +176,6 @@ def _log_axis(axes: Axes, places: Sequence[float], label: str) -> None:
     axes.set_xlabel(label)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(True, linewidth=0.5, color="#DDDDDD")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _spread(axes: Axes, budgets: Sequence[int], count: int) -> float:
@@ -196,7 +190,15 @@ def _legend(figure: Figure, canvas: FigureCanvasAgg, axes: Axes) -> None:
     """Name the methods below the panels, in as many columns as there is room for, and make the figure higher for them."""
     handles, labels = axes.get_legend_handles_labels()
     for columns in range(min(4, len(labels)), 0, -1):
-        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=4)
+        legend = figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            handlelength=4,
+            prop={"family": fonts_for("".join(labels))},
+        )
         extent = legend.get_window_extent(canvas.get_renderer())
         if extent.width <= 0.98 * figure.bbox.width or columns == 1:
             break
@@ -222,7 +224,7 @@ def _draw(
         places,
         accuracies,
         yerr=[below, above],
-        label=label,
+        label=legend_name(label),
         color=colour,
         marker=marker,
         linestyle=line,

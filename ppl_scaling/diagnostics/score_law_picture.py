@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from ppl_scaling.diagnostics.style import AMBER, BLACK, BLUE, DARK, GREEN, RED, new_figure, tidy
+from ppl_scaling.diagnostics.style import AMBER, BLACK, BLUE, DARK, GREEN, RED, new_figure
 from ppl_scaling.inference.optscale.decisions import RequiredCompletions, required_completions
 from ppl_scaling.inference.optscale.posterior import ScorePosterior
 
@@ -59,17 +59,14 @@ def plot_score_law(
     if needed is not None and needed.reachable:
         reach = int(min(max(_FEWEST, 4 * needed.number), _MOST))
     numbers = np.unique(np.rint(np.geomspace(1, reach, 41)))
-    figure = new_figure(8 if needed is None else 12, 3.7 if needed is None else 4.3)
-    panels = figure.subplots(1, 2 if needed is None else 3)
+    width, height, number = (8, 3.7, 2) if needed is None else (12, 4.3, 3)
+    figure, panels = new_figure(width, height, title=title, ncols=number)
     _draw_law(panels[0], posterior)
     _draw_best(panels[1], posterior, numbers, needed)
     if needed is not None:
         _draw_probability(panels[2], posterior, numbers, needed)
     for axes in panels:
-        tidy(axes)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=8, borderaxespad=0.1)
-    if title:
-        figure.suptitle(title, parse_math=False)
     return figure
 
 

@@ -8,7 +8,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ppl_scaling.diagnostics.style import COLOURS, MARKERS, PALE, new_figure, say_nothing_to_show, shorten, show_steps, tidy
+from ppl_scaling.diagnostics.style import (
+    COLOURS,
+    MARKERS,
+    PALE,
+    fonts_for,
+    legend_name,
+    new_figure,
+    say_nothing_to_show,
+    shorten,
+    show_steps,
+)
 from ppl_scaling.inference.results import Trajectory
 
 __all__ = ["plot_score_trajectories"]
@@ -45,8 +55,7 @@ def plot_score_trajectories(
             votes[one.answer] = votes.get(one.answer, 0.0) + weight
     named = (list(answers) or sorted(votes, key=lambda name: -votes[name]))[:most]
     style = {name: place for place, name in enumerate(named)}
-    figure = new_figure(8, 4.2)
-    axes = figure.subplots()
+    figure, (axes,) = new_figure(8, 4.2, title=title)
     heaviest = max((weight for _, weight in paths), default=1.0) or 1.0
     seen: set[int | None] = set()
     for rank, (one, weight) in enumerate(paths):
@@ -70,7 +79,13 @@ def plot_score_trajectories(
             zorder=4 + share,
         )
     handles = [
-        Line2D([], [], color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], label=_named(name))
+        Line2D(
+            [],
+            [],
+            color=COLOURS[place % len(COLOURS)],
+            marker=MARKERS[place % len(MARKERS)],
+            label=legend_name(shorten(name, 18)),
+        )
         for name, place in style.items()
         if place in seen
     ]
@@ -84,14 +99,16 @@ def plot_score_trajectories(
         say_nothing_to_show(axes, "no reward model has scored the steps")
     else:
         figure.legend(
-            handles=handles, loc="outside right upper", frameon=False, fontsize=8, title="answer", title_fontsize=8
+            handles=handles,
+            loc="outside right upper",
+            frameon=False,
+            prop={"size": 8, "family": fonts_for("".join(named))},
+            title="answer",
+            title_fontsize=8,
         )
     show_steps(axes, 1, max((len(one.scores) for one in trajectories), default=1) or 1, "step of the text")
     axes.set_ylim(-0.04, 1.04)
     axes.set_ylabel("score of the reward model")
-    tidy(axes)
-    if title:
-        figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -103,8 +120,3 @@ def _paths(trajectories: Sequence[Trajectory]) -> list[tuple[Trajectory, float]]
             first, weight = found.get((one.text, one.scores), (one, 0.0))
             found[one.text, one.scores] = first, weight + float(np.nan_to_num(one.weight))
     return sorted(found.values(), key=lambda entry: -entry[1])
-
-
-def _named(answer: str) -> str:
-    """Name an answer in a legend, where a dollar would begin a formula and an underscore would hide the entry."""
-    return shorten(answer, 18).replace("$", r"\$").lstrip("_") or "(empty)"

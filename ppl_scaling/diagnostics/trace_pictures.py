@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ppl_scaling.diagnostics.style import AMBER, BLACK, BLUE, DARK, new_figure, say_nothing_to_show, show_steps, tidy
+from ppl_scaling.diagnostics.style import AMBER, BLACK, BLUE, DARK, new_figure, say_nothing_to_show, show_steps
 from ppl_scaling.inference.annealed import AnnealedResult
 from ppl_scaling.inference.chain_results import ParticleGibbsResult
 from ppl_scaling.inference.results import ParticleFilterResult
@@ -73,8 +73,7 @@ def draw_traces(
     moved = np.zeros(len(sizes), dtype=bool)
     if resampled is not None:
         moved[:-1] = np.asarray(resampled, dtype=bool)[1:]
-    figure = new_figure(10, 3.6)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = new_figure(10, 3.6, title=title, ncols=2)
     left.axhline(
         num_particles,
         color=DARK,
@@ -98,19 +97,15 @@ def draw_traces(
         say_nothing_to_show(right, "no finite estimate")
     for axes in (left, right):
         show_steps(axes, 1, len(steps), along)
-        tidy(axes)
     if moved.any():
         left.plot([], [], color=BLUE, marker="o", markersize=5, linestyle="", label="resampled after")
     _legend(left, 3)
-    if title:
-        figure.suptitle(title, parse_math=False)
     return figure
 
 
 def plot_chain(result: ParticleGibbsResult, *, title: str | None = None) -> Figure:
     """Draw the log-evidence of each iteration of a Markov chain (left) and how often each step changed (right)."""
-    figure = new_figure(10, 3.6)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = new_figure(10, 3.6, title=title, ncols=2)
     iterations = np.arange(1, len(result.log_evidences) + 1)
     if result.burn_in:
         left.axvspan(0.5, result.burn_in + 0.5, color="#EEEEEE", label="burn-in", zorder=0)
@@ -125,12 +120,8 @@ def plot_chain(result: ParticleGibbsResult, *, title: str | None = None) -> Figu
     right.set_ylim(0, 1)
     right.set_ylabel("share of iterations that changed it")
     show_steps(right, 1, max(len(steps), 1), "step")
-    for axes in (left, right):
-        tidy(axes)
     if result.burn_in:
         _legend(left, 1)
-    if title:
-        figure.suptitle(title, parse_math=False)
     return figure
 
 

@@ -3,27 +3,34 @@
 import io
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager, rcParams
 
 from ppl_scaling.diagnostics import (
     draw_traces,
     plot_answers,
     plot_chain,
+    plot_genealogy,
     plot_reliability,
+    plot_scaling_curve,
     plot_score_law,
     plot_score_trajectories,
     plot_traces,
     result_pictures,
     write_pictures,
 )
-from ppl_scaling.diagnostics.style import shorten
+from ppl_scaling.diagnostics.style import fonts_for, shorten
 from ppl_scaling.inference import BestOfN, Islands, ParticleFilter, ParticleGibbs
 from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.optscale import OptScale, infer_scores, required_completions
 from ppl_scaling.models.scores import BetaScores
 from tests.diagnostics.filters import EVIL, evil_run, filter_run
+from tests.diagnostics.test_scaling_curve import point
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
 
@@ -55,6 +62,42 @@ def test_texts_of_models_are_no_formulas_and_fit():
         drawn(one.figure)
     assert shorten(" a\n\tb ") == "a b" and shorten("x" * 50) == "x" * 23 + "…"
     assert shorten("a\u4e2d\ud800\x00") == "a□□□" and len(shorten(EVIL)) == 24
+
+
+@pytest.fixture
+def east_asian_font(tmp_path, monkeypatch):
+    """A font that is installed while the test runs, with one Chinese character."""
+    pen = TTGlyphPen(None)
+    for move, place in zip([pen.moveTo, pen.lineTo, pen.lineTo], [(0, 0), (900, 0), (450, 800)], strict=True):
+        move(place)
+    pen.closePath()
+    made = FontBuilder(1000, isTTF=True)
+    made.setupGlyphOrder([".notdef", "middle"])
+    made.setupCharacterMap({ord("\u4e2d"): "middle"})
+    made.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "middle": pen.glyph()})
+    made.setupHorizontalMetrics({".notdef": (500, 0), "middle": (1000, 0)})
+    made.setupHorizontalHeader(ascent=800, descent=-200)
+    made.setupNameTable({"familyName": "Noto Sans CJK JP", "styleName": "Regular"})
+    made.setupOS2()
+    made.setupPost()
+    made.save(tmp_path / "font.ttf")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    font_manager.fontManager.addfont(tmp_path / "font.ttf")
+    return "Noto Sans CJK JP"
+
+
+def test_what_one_font_lacks_another_draws(east_asian_font):
+    """Warnings are errors, so that a missing glyph would be one."""
+    assert shorten("a\u4e2d\u6587") == "a\u4e2d□"
+    assert fonts_for("a\u4e2d")[-1] == east_asian_font and fonts_for("a") == rcParams["font.family"]
+    result = filter_run(16)
+    title, answers = "\u4e2d $5", [replace(one, answer=f"\u4e2d{one.answer}") for one in result.answers]
+    trajectories = tuple(replace(one, answer=f"\u4e2d{one.answer}") for one in result.trajectories)
+    (axes,) = drawn(plot_answers(answers, title=title))
+    assert axes.get_yticklabels()[0].get_text() == answers[0].answer
+    drawn(plot_score_trajectories(trajectories, title=title))
+    drawn(plot_genealogy(replace(result, trajectories=trajectories, answer=answers[0].answer), title=title))
+    drawn(plot_scaling_curve([point("_\u4e2d", 1, 0.5, 5.0), point("$\\frac", 2, 0.5, 5.0)], title="$\\frac$ \u4e2d"))
 
 
 def test_other_kinds_of_result():
