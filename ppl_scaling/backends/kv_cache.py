@@ -24,7 +24,7 @@ from ppl_scaling import host
 from ppl_scaling.backends.cache_layers import CacheLayers, is_out_of_memory
 from ppl_scaling.errors import BackendError, MemoryExhaustedError
 
-__all__ = ["CachedForward", "MicroBatch", "context_length"]
+__all__ = ["CachedForward", "MicroBatch", "context_length", "pad"]
 
 
 class MicroBatch:
@@ -222,6 +222,14 @@ class CachedForward:
     def _additive(self, seen: Tensor) -> Tensor:
         """Make what is added to the attention scores, once a pass; kernels would make it anew in every layer."""
         return torch.where(seen, self._seen, self._hidden)
+
+
+def pad(blocks: Sequence[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tokens, shape (n, q), padded at the end, and how many of each row are real, shape (n,)."""
+    lengths = [len(block) for block in blocks]
+    longest = max(lengths)
+    padded = [block + [0] * (longest - length) for block, length in zip(blocks, lengths, strict=True)]
+    return torch.tensor(padded, device=device), torch.tensor(lengths, device=device)
 
 
 def _settle(places: list[int]) -> tuple[list[int], list[int], list[int]]:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.backends.decoding import CONTEXT, decode_after
 from ppl_scaling.backends.kv_cache import CachedForward, MicroBatch
-from ppl_scaling.backends.rehearsal import CONTEXT, log_prob_of_known, write_on
+from ppl_scaling.backends.rehearsal import log_prob_of_known, write_on
 from ppl_scaling.backends.stop_patterns import StopPattern
 from ppl_scaling.backends.stopping import StepBoundary
 from ppl_scaling.backends.vocabulary import Vocabulary
@@ -123,7 +124,8 @@ class TransformersSession:
         return self._remembered[-1][1]
 
     def accept(self, token_block: Tensor, last_step: bool) -> tuple[Tensor, Tensor]:
-        """Append a block to each row; the rows that go on see its last token now, once."""
+        """Append a block to each row, once a step; the rows that go on see its last token now."""
+        self._check_not_accepted("accept")
         if not self._is_current(token_block):
             self._run([TokenLaw(torch.ones(self.num_rows, device=self.device))], token_block)
         blocks = _without_padding(token_block)
@@ -133,24 +135,21 @@ class TransformersSession:
             for end, room, block in zip(finished, self._room_at_start, blocks, strict=True)
         ]
         if self._owner.stop is not None:
-            answers = [answer + text for answer, text in zip(self._answers, self._texts(blocks), strict=True)]
-            stopped = [self._owner.stop.ends(answer) for answer in answers]
+            self._answers = [answer + text for answer, text in zip(self._answers, self._texts(blocks), strict=True)]
+            stopped = [self._owner.stop.ends(answer) for answer in self._answers]
             finished = [one or other for one, other in zip(finished, stopped, strict=True)]
             truncated = [one and not other for one, other in zip(truncated, stopped, strict=True)]
-            if not self._accepted:
-                self._answers = answers
-        if not self._accepted:
-            self._accepted = True
-            self._room = [room - len(block) for room, block in zip(self._room, blocks, strict=True)]
-            self._context = [(before + block)[-CONTEXT:] for before, block in zip(self._context, blocks, strict=True)]
-            going = [not end and not cut for end, cut in zip(finished, truncated, strict=True)]
-            num_going = self._forward.bring_forward(going)
-            self._next_place = [-1] * self.num_rows
-            if num_going:  # the last token of a row that has ended has no successor and is not forwarded
-                order = self._forward.order[:num_going]
-                self._next_logits = self._step(torch.tensor([blocks[row][-1] for row in order], device=self.device))
-                for place, row in enumerate(order):
-                    self._next_place[row] = place
+        self._accepted = True
+        self._room = [room - len(block) for room, block in zip(self._room, blocks, strict=True)]
+        self._context = [(before + block)[-CONTEXT:] for before, block in zip(self._context, blocks, strict=True)]
+        going = [not end and not cut for end, cut in zip(finished, truncated, strict=True)]
+        num_going = self._forward.bring_forward(going)
+        self._next_place = [-1] * self.num_rows
+        if num_going:  # the last token of a row that has ended has no successor and is not forwarded
+            order = self._forward.order[:num_going]
+            self._next_logits = self._step(torch.tensor([blocks[row][-1] for row in order], device=self.device))
+            for place, row in enumerate(order):
+                self._next_place[row] = place
         return torch.tensor(finished, device=self.device), torch.tensor(truncated, device=self.device)
 
     def decode(self, token_block: Tensor) -> list[str]:
@@ -159,8 +158,7 @@ class TransformersSession:
 
     def rehearse(self, steps: Sequence[Sequence[Sequence[int]]], law: TokenLaw, steps_left: int) -> Rehearsal:
         """Try several steps on each row; see ``interfaces.LanguageModelSession``."""
-        if self._accepted:
-            raise RuntimeError("expected rehearse at the beginning of a step, got it after accept")
+        self._check_not_accepted("rehearse")
         listed = [[list(step) for step in row] for row in steps]
         wholes = [[token for step in row for token in step] for row in listed]
         fits = [len(whole) <= room for whole, room in zip(wholes, self._room_at_start, strict=True)]
@@ -194,21 +192,8 @@ class TransformersSession:
         return host.is_true(closed[-1].all())
 
     def _texts(self, blocks: list[list[int]], contexts: Sequence[list[int]] | None = None) -> list[str]:
-        """Decode each block after the tokens before it: what a token reads as may depend on them."""
-        ends = self._owner.end_tokens
         contexts = self._context_at_start if contexts is None else contexts
-        seen = [[token for token in context if token not in ends] for context in contexts]
-        whole = [
-            [*before, *(token for token in block if token not in ends)] for before, block in zip(seen, blocks, strict=True)
-        ]
-        decoded = self._owner.tokenizer.batch_decode([*seen, *whole], clean_up_tokenization_spaces=False)
-        texts = []
-        for before, after, block in zip(decoded[: len(blocks)], decoded[len(blocks) :], blocks, strict=True):
-            # A character whose bytes are not complete belongs to the step that completes it.
-            before = before.rstrip("\ufffd")
-            after = after if block[-1] in ends else after.rstrip("\ufffd")
-            texts.append(after[len(before) :])
-        return texts
+        return decode_after(self._owner.tokenizer, contexts, blocks, self._owner.end_tokens)
 
     def _prefill(self, prompts: list[list[int]]) -> Tensor:
         """Forward the prompts; the last token apart, so that no logits are made that nobody reads."""
@@ -227,6 +212,10 @@ class TransformersSession:
         for row in self._forward.order[: len(tokens)]:
             self._counts[self._group[row]] += 1
         return self._forward.forward(tokens[:, None], torch.ones_like(tokens))[:, -1].float()
+
+    def _check_not_accepted(self, name: str) -> None:
+        if self._accepted:
+            raise RuntimeError(f"expected {name} before a block is accepted, got it afterwards; select begins a step")
 
     def _is_current(self, token_block: Tensor) -> bool:
         if self._current is None or self._current.shape != token_block.shape:
@@ -251,6 +240,9 @@ class TransformersSession:
         Leaves the last token of each block to :meth:`accept`, and remembers the log-probabilities under all ``laws``;
         sampling uses the first.
         """
+        same = given is not None and self._is_current(given)
+        if not same:  # after accept, another block would write over what the cache holds of the accepted one
+            self._check_not_accepted("another block")
         blocks = [[]] * self.num_rows if given is None else _without_padding(given)
         limits, is_given = self._limits(blocks), [bool(block) for block in blocks]
         lengths_after = self._forward.lengths
@@ -292,7 +284,6 @@ class TransformersSession:
         block = given if given is not None and all(is_given) else torch.stack(columns, dim=1)
         if self._accepted:  # only a log-probability was wanted: the rows stand where they stood
             self._forward.rewind(lengths_after)
-        same = given is not None and self._is_current(block)
         self._remembered = (self._remembered if same else []) + list(zip(laws, log_probs, strict=True))
         if not self._accepted:
             self._current = block

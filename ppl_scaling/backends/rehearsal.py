@@ -12,13 +12,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ppl_scaling.backends.kv_cache import CachedForward
+from ppl_scaling.backends.decoding import CONTEXT
+from ppl_scaling.backends.kv_cache import CachedForward, pad
 from ppl_scaling.token_law import TokenLaw
 
-__all__ = ["CONTEXT", "log_prob_of_known", "write_on"]
-
-CONTEXT = 8
-"""Tokens before a block that its text may depend on, such as the first bytes of a character."""
+__all__ = ["log_prob_of_known", "write_on"]
 
 _LOGITS = 2**25  # numbers held at a time, of four bytes each
 
@@ -59,10 +57,10 @@ def log_prob_of_known(
         else:
             before = [blocks[row][done - 1 : done - 1 + width][: len(blocks[row]) - done] for row in order]
             targets = [blocks[row][done : done + width] for row in order]
-            tokens, lengths = _padded(before, device)
+            tokens, lengths = pad(before, device)
             logits = forward.forward(tokens, lengths).float()
             done += width
-        wanted, lengths = _padded(targets, device)
+        wanted, lengths = pad(targets, device)
         flat_rows = rows.repeat_interleave(wanted.shape[1])
         gains = law.rows(flat_rows).log_prob(logits.flatten(0, 1), wanted.flatten()).view(wanted.shape)
         is_real = torch.arange(wanted.shape[1], device=device) < lengths[:, None]
@@ -107,10 +105,3 @@ def write_on(
             contexts[row], answers[row] = (contexts[row] + block)[-CONTEXT:], answers[row] + text
             ended[row] = is_end(block, answers[row])
     return texts, ended, possible
-
-
-def _padded(blocks: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    lengths = [len(block) for block in blocks]
-    longest = max(lengths)
-    padded = [block + [0] * (longest - len(block)) for block in blocks]
-    return torch.tensor(padded, device=device), torch.tensor(lengths, device=device)

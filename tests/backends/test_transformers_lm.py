@@ -82,6 +82,23 @@ def test_log_probability_at_a_temperature_asked_for_only_after_the_block_was_acc
     assert float(again[0]) == pytest.approx(recomputed_log_prob(tiny_lm, context, [65]), abs=1e-4)
 
 
+def test_once_a_block_is_accepted_no_other_is_taken_before_the_next_step(tiny_lm):
+    """It would be written over what the cache holds of the accepted one."""
+    session, ones = start(tiny_lm), TokenLaw(torch.ones(6))
+    block = torch.tensor([[65, 66]] * 6)
+    session.accept(block, last_step=False)
+    expected = session.log_prob(block, ones)
+    for name, attempt in {
+        "accept": lambda: session.accept(block, last_step=False),
+        "rehearse": lambda: session.rehearse([[[65]]] * 6, ones, 3),
+        "another block": lambda: session.log_prob(block + 1, ones),
+        "another": lambda: session.sample(ones),
+    }.items():
+        with pytest.raises(RuntimeError, match=f"expected {name}.* before a block is accepted, got it afterwards"):
+            attempt()
+    torch.testing.assert_close(session.log_prob(block.clone(), ones), expected)
+
+
 def test_proposal_and_target_come_from_one_pass(tiny_lm):
     torch.manual_seed(3)
     session, ones = start(tiny_lm), TokenLaw(torch.ones(6))

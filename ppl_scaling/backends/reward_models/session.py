@@ -20,14 +20,14 @@ from torch import Tensor
 
 from ppl_scaling import host
 from ppl_scaling.backends.cache_layers import is_out_of_memory
-from ppl_scaling.backends.kv_cache import CachedForward
+from ppl_scaling.backends.kv_cache import CachedForward, pad
 from ppl_scaling.backends.reward_models.aggregation import aggregate
 from ppl_scaling.errors import MemoryExhaustedError
 
 if TYPE_CHECKING:
     from ppl_scaling.backends.reward_models.base import TransformersRewardModel
 
-__all__ = ["TransformersRewardSession", "pad"]
+__all__ = ["TransformersRewardSession"]
 
 
 class _Row(NamedTuple):
@@ -102,7 +102,7 @@ class TransformersRewardSession:
         self._aggregate, self._layouts = aggregate_before, None
         if self._forward is not None:
             self._forward.rewind(torch.tensor(kept, device=self.device))
-        return logits, torch.tensor(flags, dtype=torch.bool, device=self.device).reshape(num_steps, -1).T
+        return logits, torch.tensor(flags, dtype=torch.bool, device=self.device).reshape(num_steps, len(steps)).T
 
     def _score(self, steps: Sequence[str | None]) -> Tensor:
         """Score the rows that have a step and room for it."""
@@ -168,7 +168,7 @@ class TransformersRewardSession:
 
     def _append(self, forward: CachedForward, blocks: list[list[int]]) -> Tensor:
         """Forward a block for each of the first rows; float32 hidden states, shape (n, D), at the last token of each."""
-        tokens, lengths = (part.to(self.device) for part in pad(blocks))
+        tokens, lengths = pad(blocks, self.device)
         hidden = forward.forward(tokens, lengths)
         self._count(lengths, forward.first(len(blocks)))
         return hidden[torch.arange(len(blocks), device=hidden.device), (lengths - 1).to(hidden.device)].float()
@@ -179,7 +179,7 @@ class TransformersRewardSession:
         done = 0
         while done < len(layouts):
             size = min(self._owner.micro_batch.num_rows or len(layouts), len(layouts) - done)
-            tokens, lengths = (part.to(self.device) for part in pad(layouts[done : done + size]))
+            tokens, lengths = pad(layouts[done : done + size], self.device)
             mask = (torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]).long()
             try:
                 with torch.no_grad():
@@ -197,14 +197,6 @@ class TransformersRewardSession:
 
     def _count(self, num_tokens: Tensor, rows: Tensor) -> None:
         self.tokens_forwarded = self.tokens_forwarded.index_add(0, self._group[rows], num_tokens)
-
-
-def pad(blocks: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Tokens, shape (n, q), padded at the end, and how many of each row are real, shape (n,)."""
-    lengths = [len(block) for block in blocks]
-    longest = max(lengths)
-    padded = [block + [0] * (longest - length) for block, length in zip(blocks, lengths, strict=True)]
-    return torch.tensor(padded), torch.tensor(lengths)
 
 
 def _shared(old: list[int], new: list[int]) -> int:
