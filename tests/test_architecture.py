@@ -23,7 +23,7 @@ ALLOWED = {
     "backends": {"interfaces"},
     "tasks": {"interfaces"},
     "interfaces": set(),
-    "pretrained": {"tasks"},
+    "pretrained": {"tasks", "inference"},
 } | {name: set() for name in EVERYONE}
 
 FOREIGN = {

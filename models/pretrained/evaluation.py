@@ -6,45 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
+from scipy.special import expit
 from transformers import LlamaForCausalLM, LlamaForTokenClassification
 
-from ppl_scaling.models.pretrained.reward_layout import score_solutions
+from ppl_scaling.inference.calibration_metrics import ScoreMetrics, score_metrics
+from ppl_scaling.models.pretrained.reward_layout import solution_logits
 from ppl_scaling.models.pretrained.rollouts import answer_of, right_prefixes, sample_solutions
 from ppl_scaling.models.pretrained.tokenizer import ProblemEncoder
 from ppl_scaling.tasks.arithmetic import ArithmeticProblem, generate_problems
 
-NUM_BINS = 10
 EVALUATION_SEED = 2024
-
-
-def area_under_curve(scores: Sequence[float], rights: Sequence[bool]) -> float:
-    """Give the probability that a right one scores above a wrong one, ties counted half."""
-    values, truth = torch.tensor(scores, dtype=torch.float64), torch.tensor(rights)
-    num_right, num_wrong = int(truth.sum()), int((~truth).sum())
-    if num_right == 0 or num_wrong == 0:
-        raise ValueError(f"expected right and wrong examples, got {num_right} right and {num_wrong} wrong")
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    ranks = (last - (counts.double() - 1) / 2)[inverse]
-    return float((ranks[truth].sum() - num_right * (num_right + 1) / 2) / (num_right * num_wrong))
-
-
-def reliability(scores: Sequence[float], outcomes: Sequence[bool]) -> tuple[float, list[dict[str, float]]]:
-    """Give the expected calibration error and a table of mean score and success rate by score."""
-    values: Tensor = torch.tensor(scores, dtype=torch.float64)
-    hits = torch.tensor(outcomes, dtype=torch.float64)
-    bins = (values * NUM_BINS).long().clamp(0, NUM_BINS - 1)
-    error, table = 0.0, []
-    for index in range(NUM_BINS):
-        inside = bins == index
-        count = int(inside.sum())
-        if count:
-            mean, rate = float(values[inside].mean()), float(hits[inside].mean())
-            error += count / len(values) * abs(mean - rate)
-            table.append({"from": index / NUM_BINS, "count": count, "mean_score": mean, "success_rate": rate})
-    return error, table
 
 
 def pass_at_1(
@@ -99,18 +70,14 @@ def compare_methods(
     """
     solutions = sample_solutions(language_model, encoder, problems, num_samples, seed)
     flat = [(problem, steps) for problem, sampled in zip(problems, solutions, strict=True) for steps in sampled]
-    scored = score_solutions(reward_model, encoder, [(problem.problem, steps) for problem, steps in flat])
-    prefix_scores: list[float] = []
-    prefix_rights: list[bool] = []
-    prefix_outcomes: list[bool] = []
-    final_scores = [scores[-1] for scores in scored]
+    judged = solution_logits(reward_model, encoder, [(problem.problem, steps) for problem, steps in flat])
+    prefix_logits = [logit for logits in judged for logit in logits]
+    prefix_rights = [right for problem, steps in flat for right in right_prefixes(problem, steps)]
+    final_logits = [logits[-1] for logits in judged]
     final_rights = [answer_of(steps[-1]) == problem.answer for problem, steps in flat]
-    for (problem, steps), scores, outcome in zip(flat, scored, final_rights, strict=True):
-        prefix_scores += scores
-        prefix_rights += right_prefixes(problem, steps)
-        prefix_outcomes += [outcome] * len(scores)
-    error, table = reliability(prefix_scores, prefix_outcomes)
-    final_error, final_table = reliability(final_scores, final_rights)
+    prefix_outcomes = [right for right, logits in zip(final_rights, judged, strict=True) for _ in logits]
+    prefixes, finals = score_metrics(prefix_logits, prefix_outcomes), score_metrics(final_logits, final_rights)
+    final_scores = expit(final_logits).tolist()
     hits: dict[str, int] = defaultdict(int)
     for index, problem in enumerate(problems):
         part = slice(index * num_samples, (index + 1) * num_samples)
@@ -125,10 +92,21 @@ def compare_methods(
         "num_samples": num_samples,
         "pass_at_1": sum(final_rights) / len(final_rights),
         **{name: hits[name] / len(problems) for name in ("majority", "best_score", "weighted_vote", "any")},
-        "prefix_auc": area_under_curve(prefix_scores, prefix_rights),
-        "final_auc": area_under_curve(final_scores, final_rights),
-        "calibration_error": error,
-        "reliability": table,
-        "final_calibration_error": final_error,
-        "final_reliability": final_table,
+        "prefix_auc": score_metrics(prefix_logits, prefix_rights).auc,
+        "final_auc": finals.auc,
+        "calibration_error": prefixes.calibration_error,
+        "reliability": _reliability(prefixes),
+        "final_calibration_error": finals.calibration_error,
+        "final_reliability": _reliability(finals),
     }
+
+
+def _reliability(metrics: ScoreMetrics) -> list[dict[str, float]]:
+    """Table of mean score and success rate by score, without the bins that are empty."""
+    columns = (metrics.bin_edges[:-1], metrics.bin_counts, metrics.bin_scores, metrics.bin_rates)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [
+        {"from": low, "count": int(count), "mean_score": score, "success_rate": rate}
+        for low, count, score, rate in rows
+        if count
+    ]

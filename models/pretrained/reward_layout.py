@@ -49,19 +49,19 @@ def correct_logits(model: LlamaForTokenClassification, input_ids: Tensor, positi
 
 
 @torch.inference_mode()
-def score_solutions(
+def solution_logits(
     model: LlamaForTokenClassification, encoder: ProblemEncoder, solutions: Sequence[tuple[str, Sequence[str]]]
 ) -> list[list[float]]:
-    """Score all prefixes of solutions, given as problem and lines: the probability of "correct" after each line."""
+    """Judge all prefixes of solutions, given as problem and lines: the log-odds of "correct" after each line."""
     rows = [encode_solution(encoder, problem, steps) for problem, steps in solutions]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].input_ids))
-    scores: list[list[float]] = [[] for _ in rows]
+    logits: list[list[float]] = [[] for _ in rows]
     for start in range(0, len(order), 32):
         chosen = order[start : start + 32]
         input_ids = pad([rows[index].input_ids for index in chosen], encoder.pad)
         width = input_ids.shape[1]
         flat = [row * width + place for row, index in enumerate(chosen) for place in rows[index].ends]
-        values = iter(correct_logits(model, input_ids, torch.tensor(flat)).sigmoid().tolist())
+        values = iter(correct_logits(model, input_ids, torch.tensor(flat)).tolist())
         for index in chosen:
-            scores[index] = [next(values) for _ in rows[index].ends]
-    return scores
+            logits[index] = [next(values) for _ in rows[index].ends]
+    return logits

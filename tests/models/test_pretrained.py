@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, AutoTokenizer
 
+from ppl_scaling.inference import score_metrics
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
 from ppl_scaling.models.pretrained.card import render_card
-from ppl_scaling.models.pretrained.evaluation import area_under_curve, reliability
-from ppl_scaling.models.pretrained.reward_layout import encode_solution, score_solutions
+from ppl_scaling.models.pretrained.reward_layout import encode_solution, solution_logits
 from ppl_scaling.models.pretrained.rollouts import answer_of, right_prefixes, sample_solutions
 from ppl_scaling.models.pretrained.sampling import sample
 from ppl_scaling.models.pretrained.tokenizer import ProblemEncoder
@@ -190,9 +190,9 @@ def test_pass_rate_is_good_but_not_perfect(sampled):
 def test_reward_model_tells_right_from_wrong_prefixes(sampled, reward_model, encoder):
     problems, solutions = sampled
     flat = [(problem, steps) for problem, copies in zip(problems, solutions, strict=True) for steps in copies]
-    scores = score_solutions(reward_model, encoder, [(problem.problem, steps) for problem, steps in flat])
+    judged = solution_logits(reward_model, encoder, [(problem.problem, steps) for problem, steps in flat])
     rights = [right for problem, steps in flat for right in right_prefixes(problem, steps)]
-    assert area_under_curve([score for row in scores for score in row], rights) > 0.85
+    assert score_metrics([logit for logits in judged for logit in logits], rights).auc > 0.85
 
 
 def test_reward_model_sees_a_slip(reward_model, encoder):
@@ -201,9 +201,8 @@ def test_reward_model_sees_a_slip(reward_model, encoder):
     for problem in generate_problems(20, num_steps=3, seed=6):
         text, result = problem.steps[1].rsplit("= ", 1)
         slipped = (problem.steps[0], f"{text}= {int(result[:-1]) + 10}.")
-        right, wrong = score_solutions(
-            reward_model, encoder, [(problem.problem, problem.steps[:2]), (problem.problem, slipped)]
-        )
+        prefixes = [(problem.problem, problem.steps[:2]), (problem.problem, slipped)]
+        right, wrong = torch.tensor(solution_logits(reward_model, encoder, prefixes)).sigmoid().tolist()
         assert right[0] == pytest.approx(wrong[0], abs=1e-4)
         drops.append(right[1] - wrong[1])
     assert sum(drop > 0.2 for drop in drops) >= 16
@@ -215,19 +214,6 @@ def test_right_prefixes():
     assert right_prefixes(problem, ("A gets: 1 + 2 = 3.", "B: 3 * 3 = 9. The answer is \\boxed{8}")) == [True, False]
     assert right_prefixes(problem, ("A: 1 + 2 = 4.", problem.steps[1])) == [False, False]
     assert right_prefixes(problem, (*problem.steps, "C")) == [True, True, False]
-
-
-def test_area_under_curve():
-    assert area_under_curve([0.1, 0.4, 0.35, 0.8], [False, False, True, True]) == pytest.approx(0.75)
-    assert area_under_curve([0.5, 0.5], [True, False]) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="1 right and 0 wrong"):
-        area_under_curve([0.5], [True])
-
-
-def test_reliability():
-    error, table = reliability([0.05, 0.05, 0.95, 1.0], [False, True, True, True])
-    assert error == pytest.approx(0.5 * 0.45 + 0.5 * 0.025)
-    assert [row["count"] for row in table] == [2, 2]
 
 
 def test_measured_figures_are_in_their_bands(metrics):
