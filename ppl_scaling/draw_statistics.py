@@ -210,12 +210,17 @@ def summary(draws: Mapping[str, ArrayLike]) -> tuple[DrawsSummary, ...]:
     ----------
     draws : mapping of str to array, shape (chain, draw, ...)
         All with the same weight.
+
+    Raises
+    ------
+    ValueError
+        If a variable has no draws, or no dimensions for chain and draw.
     """
     rows = []
     for name, values in draws.items():
         array = np.asarray(values, dtype=np.float64)
-        if array.ndim < 2:
-            raise ValueError(f"expected {name} to begin with the dimensions chain and draw, got the shape {array.shape}")
+        if array.ndim < 2 or 0 in array.shape[:2]:
+            raise ValueError(f"expected {name} to begin with draws along chain and draw, got the shape {array.shape}")
         for place in np.ndindex(array.shape[2:]):
             one = array[(slice(None), slice(None), *place)]
             rows.append(

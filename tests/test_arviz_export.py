@@ -218,8 +218,9 @@ def test_summary_is_number_by_number():
     rows = statistics.summary(draws)
     assert [one.name for one in rows] == ["mu", "ab[0]", "ab[1]"]
     assert rows[2].mean == pytest.approx(draws["ab"][:, :, 1].mean()) and rows[0].ess_bulk == statistics.ess(draws["mu"])
-    with pytest.raises(ValueError, match="chain and draw"):
-        statistics.summary({"mu": np.zeros(3)})
+    for shape in ((3,), (2, 0), (0, 3)):
+        with pytest.raises(ValueError, match="mu to begin with draws along chain and draw"):
+            statistics.summary({"mu": np.zeros(shape)})
 
 
 def test_arviz_summarises_what_was_built():

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ppl_scaling.inference import ScoreMetrics
+
 __all__ = ["calibrate"]
 
 
@@ -29,6 +31,9 @@ def calibrate(
     test: Annotated[str | None, typer.Option(help="More labels, of other problems, to measure on.")] = None,
     num_draws: Annotated[int, typer.Option(help="Draws of the posterior (of each chain, for nuts).")] = 400,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
+    figures: Annotated[
+        Path | None, typer.Option(help="Write a picture of the reliability before and after, PNG and SVG, into this folder.")
+    ] = None,
 ) -> None:
     """Calibrate a reward model's scores by labels, for --calibration of solve, evaluate and curve.
 
@@ -67,6 +72,23 @@ def calibrate(
         numbers = (found.log_loss, found.brier_score, found.calibration_error, found.auc)
         table.add_row(name, *(f"{number:.4f}" for number in numbers))
     console.print(table)
+    if figures is not None:
+        _draw(before, after, figures)
+
+
+def _draw(before: ScoreMetrics, after: ScoreMetrics, folder: Path) -> None:
+    from ppl_scaling.diagnostics import Picture, plot_reliability
+    from ppl_scaling.diagnostics.pictures import save_pictures
+
+    figure = plot_reliability(
+        after.bin_scores,
+        after.bin_rates,
+        after.bin_counts,
+        calibration_error=after.calibration_error,
+        before=(before.bin_scores, before.bin_rates, before.bin_counts),
+    )
+    caption = "Of the prefixes with some score, the share that is right, before and after the calibration."
+    save_pictures([Picture("reliability", caption, figure)], folder, formats=("png", "svg"))
 
 
 def _read(path: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py, xlogy
-from scipy.stats import rankdata
 
 __all__ = ["CalibrationReport", "Estimate", "measure_calibration"]
 
@@ -144,7 +143,8 @@ def measure_calibration(
     Raises
     ------
     ValueError
-        If there are no events, the shapes disagree, a probability is not in [0, 1] or an outcome neither 0 nor 1.
+        If there are no events, the shapes disagree, a probability is not in [0, 1], an outcome neither 0 nor 1, a resolution
+        not in [0, 1/2], or a number below 1.
 
     Examples
     --------
@@ -173,6 +173,8 @@ def measure_calibration(
     bins = _bins(p, num_bins)
     rng = np.random.default_rng(seed)
     nudge = np.asarray(resolution, dtype=np.float64)
+    if nudge.shape not in ((), p.shape) or not ((nudge >= 0) & (nudge <= 0.5)).all():
+        raise ValueError(f"expected a resolution in [0, 1/2], or one for each of {len(p)} events, got {resolution}")
     clipped = np.clip(p, nudge, 1 - nudge)
     losses = -(xlogy(y, clipped) + xlog1py(1 - y, -clipped))
     events = _Events(p, y, group, bins, losses)
@@ -196,7 +198,7 @@ def measure_calibration(
         excess=_estimate(float((p - y).mean()), drawn["excess"]),
         brier=_estimate(float(((p - y) ** 2).mean()), drawn["brier"]),
         log_score=_estimate(float(losses.mean()), drawn["log_score"]),
-        auc=_estimate(_auc(p, y), drawn["auc"]),
+        auc=_estimate(float(events.weighted_auc(np.ones((1, len(p))))[0]), drawn["auc"]),
     )
 
 
@@ -229,7 +231,7 @@ class _Events:
             found["excess"].append(totals[:, 1] / size)
             found["brier"].append(totals[:, 2] / size)
             found["log_score"].append(totals[:, 3] / size if finite else np.full(_CHUNK, math.nan))
-            found["auc"].append(self._weighted_auc(draws[:, self.group]))
+            found["auc"].append(self.weighted_auc(draws[:, self.group]))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def consistent(self, rng: np.random.Generator, num_chunks: int) -> NDArray[np.float64]:
@@ -251,8 +253,8 @@ class _Events:
         half = _Z / (1 + _Z**2 / number) * np.sqrt(shares * (1 - shares) / number + (_Z / (2 * number)) ** 2)
         return centre - half, centre + half
 
-    def _weighted_auc(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """AUC of each row of weights, shape (R, n)."""
+    def weighted_auc(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """AUC of each row of weights, shape (R, n), NaN where all that weigh happened or none."""
         order = np.argsort(self.p, kind="stable")
         starts = np.flatnonzero(np.diff(self.p[order], prepend=-1.0))
         ordered, happened = weights[:, order], self.y[order]
@@ -267,13 +269,6 @@ def _bins(p: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
     """Bin of each probability: equal numbers of events, equal probabilities together, no bin empty."""
     edges = np.unique(np.quantile(p, np.linspace(0, 1, num_bins + 1)[1:-1]))
     return np.unique(np.searchsorted(edges, p, side="left"), return_inverse=True)[1].ravel()
-
-
-def _auc(p: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    happened = y.sum()
-    if happened in (0, len(y)):
-        return math.nan
-    return float((rankdata(p)[y == 1].sum() - happened * (happened + 1) / 2) / (happened * (len(y) - happened)))
 
 
 def _estimate(value: float, drawn: NDArray[np.float64]) -> Estimate:

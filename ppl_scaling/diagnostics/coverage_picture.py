@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ppl_scaling.diagnostics.style import BLUE, DARK, new_figure
+from ppl_scaling.diagnostics.share_panels import draw_shares, share_panels
 from ppl_scaling.diagnostics.truth import CredibleCoverage
 
 __all__ = ["plot_coverage"]
@@ -37,22 +37,17 @@ def plot_coverage(covers: Sequence[CredibleCoverage], *, title: str | None = Non
     if not covers:
         raise ValueError("expected the coverage of at least one level, got none")
     ordered = sorted(covers, key=lambda one: one.level)
-    levels = np.array([one.level for one in ordered])
-    shares = np.array([one.coverage.value for one in ordered])
-    ends = np.array([[one.coverage.low, one.coverage.high] for one in ordered])
-    figure, (top, bottom) = new_figure(5, 5.4, title=title, nrows=2, sharex=True, height_ratios=[4, 1])
-    top.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=(0, (5, 2)), label="at least here if right")
-    bars = np.clip(np.nan_to_num([shares - ends[:, 0], ends[:, 1] - shares]), 0, 1)
-    top.errorbar(levels, shares, yerr=bars, color=BLUE, elinewidth=1, capsize=3, linestyle="", label="95 % interval")
-    top.plot(levels, shares, color=BLUE, marker="o", markersize=5, linewidth=1.4, label="observed")
-    top.set_ylim(-0.02, 1.02)
+    levels, shares, heights, low, high = np.array(
+        [(one.level, one.coverage.value, one.mean_size, one.coverage.low, one.coverage.high) for one in ordered]
+    ).T
+    figure, top, bottom = share_panels("at least here if right", title=title)
+    ends = np.stack([low, high])
+    draw_shares(top, bottom, levels, shares, heights, ends=ends, width=0.02, interval="95 % interval")
     top.set_ylabel("share of problems whose set has the truth")
     number = ordered[0].num_problems
     top.legend(
         loc="upper left", frameon=False, fontsize=8, title=f"{number} problem{'s' if number > 1 else ''}", title_fontsize=8
     )
-    sizes = [one.mean_size for one in ordered]
-    bottom.bar(levels, sizes, width=0.02, color="#BFD7EA", edgecolor=DARK, linewidth=0.5)
     bottom.set_ylim(bottom=0)
     bottom.set_ylabel("answers")
     bottom.set_xlim(0, 1.02)

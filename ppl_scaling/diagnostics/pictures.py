@@ -24,7 +24,7 @@ from ppl_scaling.inference.pooling import IslandsResult
 from ppl_scaling.inference.results import ParticleFilterResult, Result
 from ppl_scaling.interfaces import AnswerFormat
 
-__all__ = ["filter_of", "result_pictures", "write_pictures"]
+__all__ = ["filter_of", "result_pictures", "save_pictures", "write_pictures"]
 
 
 def result_pictures(result: Result) -> list[Picture]:
@@ -112,6 +112,11 @@ def write_pictures(
         pictures = evaluation_pictures(result, answer_format=answer_format)
     else:
         pictures = result_pictures(result)  # type: ignore[arg-type]  # which says what is wrong with it
+    return save_pictures(pictures, folder, formats=formats)
+
+
+def save_pictures(pictures: Sequence[Picture], folder: str | Path, *, formats: Sequence[str]) -> list[Path]:
+    """Write pictures as files under their names; see :func:`write_pictures`."""
     known = FigureCanvasBase.get_supported_filetypes()
     for kind in formats:
         if kind not in known:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ppl_scaling.diagnostics.style import BLUE, DARK, new_figure, say_nothing_to_show
+from ppl_scaling.diagnostics.share_panels import draw_shares, share_panels
+from ppl_scaling.diagnostics.style import say_nothing_to_show
 
 __all__ = ["plot_reliability"]
 
@@ -19,6 +20,7 @@ def plot_reliability(
     low: ArrayLike | None = None,
     high: ArrayLike | None = None,
     calibration_error: float | None = None,
+    before: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
     what: str = "score of the reward model",
     title: str | None = None,
 ) -> Figure:
@@ -33,9 +35,11 @@ def plot_reliability(
     counts : int array, shape (B,)
         How many predictions each bin has.
     low, high : float array, shape (B,), optional
-        Interval of the observed share.
+        Interval of the observed share; drawn where both are given.
     calibration_error : float, optional
         Written into the picture.
+    before : tuple of three arrays, shape (A,), optional
+        What was predicted and observed, and how often, before a calibration: drawn pale behind.
     what : str
         Name of what predicts.
     title : str, optional
@@ -50,28 +54,30 @@ def plot_reliability(
     ValueError
         If the lengths differ.
     """
-    rows = [np.atleast_1d(np.asarray(one, dtype=float)) for one in (predicted, observed, counts)]
-    if len({row.shape for row in rows}) != 1 or rows[0].ndim != 1:
-        raise ValueError(f"expected predicted, observed and counts of one length, got {[len(row) for row in rows]}")
-    known = np.isfinite(rows[0]) & np.isfinite(rows[1]) & (rows[2] > 0)
-    means, shares, sizes = (row[known] for row in rows)
-    figure, (top, bottom) = new_figure(5, 5.4, title=title, nrows=2, sharex=True, height_ratios=[4, 1])
-    top.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=(0, (5, 2)), label="perfect")
-    if low is not None and high is not None:
-        ends = [np.atleast_1d(np.asarray(one, dtype=float))[known] for one in (low, high)]
-        bars = [np.clip(np.nan_to_num(shares - ends[0]), 0, 1), np.clip(np.nan_to_num(ends[1] - shares), 0, 1)]
-        top.errorbar(means, shares, yerr=bars, color=BLUE, elinewidth=1, capsize=3, linestyle="")
-    top.plot(means, shares, color=BLUE, marker="o", markersize=5, linewidth=1.4, label="observed")
+    means, shares, sizes, *ends = _curve(predicted, observed, counts, *(() if low is None or high is None else (low, high)))
+    figure, top, bottom = share_panels("perfect", title=title)
+    if before is not None:
+        draw_shares(top, bottom, *_curve(*before), label="before", colour="#8C8C8C", fill="white")
+    label = "observed" if before is None else "after"
+    draw_shares(top, bottom, means, shares, sizes, ends=np.array(ends) if ends else None, label=label)
     if not len(means):
         say_nothing_to_show(top, "nothing is known to be right or wrong")
-    top.set_ylim(-0.02, 1.02)
     top.set_ylabel("share that is right")
     name = None if calibration_error is None else f"expected calibration error {calibration_error:.3f}"
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.1}
-    legend = top.legend(ncols=2, frameon=False, fontsize=8, title=name, title_fontsize=8, **place)
+    legend = top.legend(ncols=3, frameon=False, fontsize=8, title=name, title_fontsize=8, **place)
     legend.set_alignment("left")
-    bottom.bar(means, sizes, width=0.012, color="#BFD7EA", edgecolor=DARK, linewidth=0.5)
     bottom.set_ylabel("number")
     bottom.set_xlim(-0.02, 1.02)
     bottom.set_xlabel(what)
     return figure
+
+
+def _curve(*rows: ArrayLike) -> list[NDArray[np.float64]]:
+    """Give the columns of the bins that have something, of predicted, observed, counts and ends of the interval."""
+    arrays = [np.atleast_1d(np.asarray(one, dtype=float)) for one in rows]
+    if len({one.shape for one in arrays}) != 1 or arrays[0].ndim != 1:
+        names = "predicted, observed, counts and the ends of the interval"
+        raise ValueError(f"expected {names} of one length, got shapes {', '.join(str(one.shape) for one in arrays)}")
+    known = np.isfinite(arrays[0]) & np.isfinite(arrays[1]) & (arrays[2] > 0)
+    return [one[known] for one in arrays]

@@ -66,6 +66,8 @@ def draw_traces(
     ValueError
         If there is no step, or the lengths differ.
     """
+    if resampled is not None and np.shape(resampled) != np.shape(ess):
+        raise ValueError(f"expected resampled of the length of ess, {np.shape(ess)}, got {np.shape(resampled)}")
     sizes, evidence = np.atleast_1d(np.asarray(ess, float)), np.atleast_1d(np.asarray(log_evidence, float))
     if not len(sizes) or sizes.shape != evidence.shape:
         raise ValueError(f"expected ess and log_evidence of one length, at least 1, got {sizes.shape} and {evidence.shape}")

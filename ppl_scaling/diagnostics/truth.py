@@ -69,9 +69,7 @@ def answer_calibration(
     if not events:
         raise ValueError(f"expected a record with an answer and its probability, got {len(records)} without")
     p, y, groups, resolution = zip(*events, strict=True)
-    return measure_calibration(
-        np.minimum(p, 1.0), y, groups=groups, num_bins=num_bins, resolution=np.minimum(resolution, 0.5)
-    )
+    return measure_calibration(np.minimum(p, 1.0), y, groups=groups, num_bins=num_bins, resolution=resolution)
 
 
 def credible_coverage(

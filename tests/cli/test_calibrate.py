@@ -49,6 +49,15 @@ def test_scores_mean_their_logits_and_other_labels_are_measured_on(cli, labels, 
     np.testing.assert_allclose(one.mean(), two.mean(), atol=1e-3)
 
 
+def test_the_picture_shows_the_scores_before_and_after(cli, labels, tmp_path):
+    given = ["calibrate", labels, "--num-draws", 20, "--output", tmp_path / "calibration.json", "--figures"]
+    assert cli(*given, tmp_path / "new" / "pictures").returncode == 0
+    written = sorted((tmp_path / "new" / "pictures").iterdir())
+    assert [one.name for one in written] == ["reliability.png", "reliability.svg"]
+    assert all(f"<!-- {name} -->" in written[1].read_text() for name in ("before", "after", "perfect"))
+    assert "cannot write" in cli(*given, labels).stderr
+
+
 def test_settings_hold_what_the_file_says(labels, tmp_path):
     assert not {"calibration", "calibration_uncertainty"} & set(ModelOptions().settings())
     known = CalibrationPosterior.load(write_known(tmp_path / "a.json", 0.5))

@@ -115,3 +115,6 @@ def test_other_mistakes():
         measure_calibration([0.5], [1], num_resamples=0)
     with pytest.raises(ValueError, match="a group for each of 1"):
         measure_calibration([0.5], [1], groups=["a", "b"])
+    for wrong in (0.6, -0.1, math.nan, [0.1, 0.1]):
+        with pytest.raises(ValueError, match=r"a resolution in \[0, 1/2\], or one for each of 1"):
+            measure_calibration([0.5], [1], resolution=wrong)

@@ -159,6 +159,8 @@ def test_traces():
     for ess, evidence in (([], []), ([1.0], [0.0, 0.0])):
         with pytest.raises(ValueError, match="of one length, at least 1"):
             draw_traces(ess, evidence, num_particles=2)
+    with pytest.raises(ValueError, match=r"resampled of the length of ess, \(2,\), got \(3,\)"):
+        draw_traces([1.0, 1.0], [0.0, 0.0], num_particles=2, resampled=[True] * 3)
 
 
 def test_chains():
@@ -207,8 +209,19 @@ def test_reliability():
     top, _ = drawn(plot_reliability([], [], [], calibration_error=0.5))
     assert top.texts[0].get_text() == "nothing is known to be right or wrong"
     assert top.get_legend().get_title().get_text() == "expected calibration error 0.500"
-    with pytest.raises(ValueError, match="of one length"):
-        plot_reliability([0.1], [0.2, 0.3], [1])
+    top, bottom = drawn(plot_reliability([0.1, 0.9], [0.2, 0.8], [3, 3], before=([0.3, 0.5], [0.2, math.nan], [6, 0])))
+    assert [(line.get_label(), line.get_xdata().tolist()) for line in top.lines[1:]] == [
+        ("before", [0.3]),
+        ("after", [0.1, 0.9]),
+    ]
+    assert [bar.get_height() for bar in bottom.patches] == [6, 3, 3]
+    for wrong in (
+        {"observed": [0.2, 0.3]},
+        {"low": [0.1, 0.1], "high": [0.3, 0.3]},
+        {"before": ([0.1], [0.1], [1, 2])},
+    ):
+        with pytest.raises(ValueError, match=r"of one length, got shapes \("):
+            plot_reliability(**{"predicted": [0.1], "observed": [0.2], "counts": [1], **wrong})
 
 
 def test_files(tmp_path):
