@@ -19,7 +19,7 @@ def check_cached_forward(model: Any) -> None:
     Raises
     ------
     BackendError
-        If the model does not take our cache and masks, or answers differently with them.
+        If the model does not take our cache and masks, or answers differently with them or with NaN.
     """
     first, second = torch.arange(1, 5, device=model.device), torch.arange(2, 4, device=model.device)
     cached = CachedForward(model, 2)
@@ -39,6 +39,11 @@ def check_cached_forward(model: Any) -> None:
         name = type(model).__name__
         raise BackendError(f"expected a decoder that works with a cache of keys and values, got {name}: {error}") from error
     expected = torch.stack(plain).float()[rows]
+    if host.is_true(found.isnan().any()):
+        raise BackendError(
+            f"{type(model).__name__} in {model.dtype} gives logits that are not numbers; expected numbers for a few tokens. "
+            "If it was loaded in float16, try bfloat16 or float32."
+        )
     if host.is_true((found - expected).norm() > 0.05 * expected.norm()):
         raise BackendError(
             f"{type(model).__name__} is not supported: with a cache whose rows have different lengths it answers differently"

@@ -118,6 +118,13 @@ def test_an_architecture_that_does_not_take_the_cache_is_refused(byte_tokenizer)
         TransformersLanguageModel(Forgetful(tiny_config()), byte_tokenizer)
 
 
+def test_logits_that_are_not_numbers_are_refused(byte_tokenizer):
+    model = LlamaForCausalLM(tiny_config())
+    model.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(BackendError, match="gives logits that are not numbers"):
+        TransformersLanguageModel(model, byte_tokenizer)
+
+
 def test_layers_answer_by_the_names_of_all_versions_of_transformers():
     layer = CacheLayers(1, 1).cache.layers[0]
     assert layer.get_max_length() == layer.get_max_cache_shape() == -1

@@ -7,7 +7,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -102,7 +102,8 @@ class TransformersRewardModel(ABC):
         self.backbone = model.base_model
         self.tokenizer = tokenizer
         self.micro_batch = MicroBatch()
-        self.encode = lru_cache(maxsize=8192)(self._encode)
+        # Not methods: a circle would keep the model's memory until Python looks for circles.
+        self.encode = lru_cache(maxsize=8192)(partial(_encode, tokenizer))
         self.incremental = self.keeps_cache()
         self.context_length = context_length(model.config)
         self.prepare()
@@ -151,10 +152,6 @@ class TransformersRewardModel(ABC):
     def recognises(cls, config: Mapping[str, Any], name: str) -> bool:
         """Whether a checkpoint with this ``config.json`` and this name belongs to the family; a family may never say so."""
         return False
-
-    def _encode(self, text: str, special_tokens: bool = False) -> tuple[int, ...]:
-        """Tokens of a text; as ``encode`` it remembers the texts of late, so that a step is tokenised once."""
-        return tuple(self.tokenizer(text, add_special_tokens=special_tokens)["input_ids"])
 
     @abstractmethod
     def layout(self, problem: str, steps: Sequence[str]) -> list[int]:
@@ -218,6 +215,11 @@ class TransformersRewardModel(ABC):
         session = TransformersRewardSession(self, [_PROBE_PROBLEM], len(_PROBE_STEPS), "last")
         first = session.score([steps[0] for steps in _PROBE_STEPS])
         second = session.score([steps[1] for steps in _PROBE_STEPS])
+        if host.is_true((first.isnan() | second.isnan()).any()):
+            raise BackendError(
+                f"{type(self.model).__name__} in {self.model.dtype} gives scores that are not numbers; expected numbers for "
+                "the steps of a probe. If it was loaded in float16, try bfloat16 or float32."
+            )
         if host.is_true((first - first[0]).abs().max() <= 1e-6):
             score = float(torch.sigmoid(first[0]))
             raise ConstantScoreError(
@@ -233,6 +235,11 @@ class TransformersRewardModel(ABC):
                 f"{type(self).__name__} reads the logit {got:.4f} where {type(self.model).__name__}'s own forward pass has "
                 f"{own:.4f}: this family does not support the architecture"
             )
+
+
+def _encode(tokenizer: Any, text: str, special_tokens: bool = False) -> tuple[int, ...]:
+    """Tokens of a text; as ``encode`` it remembers the texts of late, so that a step is tokenised once."""
+    return tuple(tokenizer(text, add_special_tokens=special_tokens)["input_ids"])
 
 
 def is_causal(backbone: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from ppl_scaling.backends.reward_models.heads import CandidateRewardModel
@@ -82,7 +82,7 @@ class JudgeRewardModel(CandidateRewardModel):
             self._find(_YES) if yes is None else self._find(yes, all_of_them=True),
             self._find(_NO) if no is None else self._find(no, all_of_them=True),
         )
-        self._frame = lru_cache(maxsize=1024)(self._render_frame)
+        self._frame = lru_cache(maxsize=1024)(partial(_render_frame, self.tokenizer, self.prompt))
 
     def layout(self, problem: str, steps: Sequence[str]) -> list[int]:
         """Tokens of the prompt, filled in."""
@@ -103,9 +103,10 @@ class JudgeRewardModel(CandidateRewardModel):
             found += sorted(tokens)
         return list(dict.fromkeys(found))
 
-    def _render_frame(self, problem: str) -> tuple[str, str]:
-        begin, _, end = self.prompt.partition("{solution}")
-        begin, end = begin.replace("{problem}", problem), end.replace("{problem}", problem)
-        if self.tokenizer.chat_template is None:
-            return begin, end
-        return chat_frame(self.tokenizer, [], "user", begin, end)
+
+def _render_frame(tokenizer: Any, prompt: str, problem: str) -> tuple[str, str]:
+    begin, _, end = prompt.partition("{solution}")
+    begin, end = begin.replace("{problem}", problem), end.replace("{problem}", problem)
+    if tokenizer.chat_template is None:
+        return begin, end
+    return chat_frame(tokenizer, [], "user", begin, end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -69,7 +69,7 @@ class QwenMathRewardModel(HeadedRewardModel):
         tag = self.encode(_TAG)
         if len(tag) != 1:
             raise BackendError(f"expected {_TAG} to be one token of the tokenizer, got {len(tag)}")
-        self._beginning = lru_cache(maxsize=1024)(self._render_beginning)
+        self._beginning = lru_cache(maxsize=1024)(partial(_render_beginning, self.tokenizer, self.system_prompt))
 
     def layout(self, problem: str, steps: Sequence[str]) -> list[int]:
         """Tokens of the conversation up to the last ``<extra_0>``."""
@@ -91,6 +91,7 @@ class QwenMathRewardModel(HeadedRewardModel):
         """Logit of the second label."""
         return right_against_wrong(outputs)
 
-    def _render_beginning(self, problem: str) -> str:
-        turns = [{"role": "system", "content": self.system_prompt}, {"role": "user", "content": problem}]
-        return chat_frame(self.tokenizer, turns, "assistant")[0]
+
+def _render_beginning(tokenizer: Any, system_prompt: str, problem: str) -> str:
+    turns = [{"role": "system", "content": system_prompt}, {"role": "user", "content": problem}]
+    return chat_frame(tokenizer, turns, "assistant")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -71,7 +71,7 @@ class SequenceClassificationRewardModel(HeadedRewardModel):
 
     def prepare(self) -> None:
         """Set up what stands around an answer, and the head of an encoder."""
-        self._frame = lru_cache(maxsize=1024)(self._render_frame)
+        self._frame = lru_cache(maxsize=1024)(partial(_render_frame, self.tokenizer))
         if self.incremental:
             return
         self.context_length = min(self.context_length, self.tokenizer.model_max_length)
@@ -122,8 +122,9 @@ class SequenceClassificationRewardModel(HeadedRewardModel):
             return super().own_logit(tokens)
         return self.plain_logit(tokens, torch.ones_like(tokens), torch.tensor([tokens.shape[1] - 1]))
 
-    def _render_frame(self, problem: str) -> tuple[str, str]:
-        return chat_frame(self.tokenizer, [{"role": "user", "content": problem}], "assistant")
+
+def _render_frame(tokenizer: Any, problem: str) -> tuple[str, str]:
+    return chat_frame(tokenizer, [{"role": "user", "content": problem}], "assistant")
 
 
 def _in_float32(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

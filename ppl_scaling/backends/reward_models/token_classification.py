@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -80,7 +80,7 @@ class TokenClassificationRewardModel(HeadedRewardModel):
 
     def layout(self, problem: str, steps: Sequence[str]) -> list[int]:
         """Tokens of the prompt and of every step with its separator."""
-        tokens = list(self._prompt(problem))
+        tokens = list(self._encode_prompt(problem))
         for step in steps:
             tokens += self.encode_step(step)
         return tokens
@@ -100,10 +100,10 @@ class TokenClassificationRewardModel(HeadedRewardModel):
 
     def prepare(self) -> None:
         """Remember the tokens of recent prompts."""
-        self._prompt = lru_cache(maxsize=1024)(self._encode_prompt)
+        self._rendered = lru_cache(maxsize=1024)(partial(render_prompt, self.tokenizer))
 
     def _encode_prompt(self, problem: str) -> list[int]:
         if not self.plain_prompt:
-            return render_prompt(self.tokenizer, problem)
+            return self._rendered(problem)
         beginning = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         return [*beginning, *self.encode(problem)]

@@ -1,7 +1,9 @@
 """Which family a checkpoint belongs to, the errors where nothing tells, a family of one's own, and what depends on it."""
 
+import gc
 import json
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from ppl_scaling.errors import BackendError
 from ppl_scaling.inference import ParticleFilter
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, OddsLikelihood, TwistLikelihood
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
+from tests.backends.reward_models.families import FAMILIES as TINY_FAMILIES
 from tests.backends.reward_models.tiny import (
     SIZES,
     llama,
@@ -150,6 +153,21 @@ def test_math_shepherd_needs_its_tag():
     split = type(tokenizer)(tokenizer_object=type(tokenizer.backend_tokenizer).from_str(json.dumps(state)), bos_token="<s>")
     with pytest.raises(BackendError, match="to have 'ки' as one token"):
         MathShepherdRewardModel(mistral(), split)
+
+
+@pytest.mark.parametrize("name", TINY_FAMILIES)
+def test_a_model_that_nobody_uses_any_more_leaves_its_memory_at_once(name):
+    make, model, tokenizer, _ = TINY_FAMILIES[name]
+    gc.collect()
+    gc.disable()
+    try:
+        reward_model = make(model(), tokenizer())
+        reward_model.start(["x"], 1).score(["y"])
+        weights = weakref.ref(reward_model.model)
+        del reward_model
+        assert weights() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("prompt", ["Right? {solution}", "{problem}", "{problem} {solution} {solution}"])

@@ -198,6 +198,12 @@ def test_constant_scores_are_refused_whatever_the_family(summary):
         Summary(summary.model, summary.tokenizer)
 
 
+def test_scores_that_are_not_numbers_are_refused(summary):
+    summary.model.score.weight.data.fill_(float("nan"))
+    with pytest.raises(BackendError, match=r"in torch.float32 gives scores that are not numbers.*try bfloat16"):
+        Summary(summary.model, summary.tokenizer)
+
+
 def test_an_offloaded_head_is_refused():
     with pytest.raises(BackendError, match="a head that is offloaded"):
         linear(torch.nn.Linear(4, 2, device="meta"), torch.zeros(1, 4))
