@@ -180,8 +180,9 @@ def _device(device: str | torch.device | None) -> torch.device:
         target = torch.device(device)
     except RuntimeError:
         raise ValueError(f"expected a device such as 'cpu' or 'cuda:0', got {device!r}") from None
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"expected a device that this machine has, got {str(device)!r} where torch sees no GPU")
+    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
+        seen = torch.cuda.device_count()
+        raise ValueError(f"expected a device that this machine has, got {str(device)!r} where torch sees {seen} GPUs")
     return target
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from ppl_scaling import backends
 from ppl_scaling.backends import TransformersLanguageModel
 from ppl_scaling.backends.hub import find_on_hub
 from ppl_scaling.backends.loading import load_checkpoint
@@ -176,6 +178,19 @@ def test_optional_packages_are_named(monkeypatch, package, arguments, message):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(BackendError, match=message):
         load(**arguments)
+
+
+def test_tables_and_boundaries_need_no_transformers():
+    code = "import sys, ppl_scaling.backends; print('transformers' in sys.modules, hasattr(ppl_scaling.backends, 'absent'))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False False\n"
+    assert set(backends.__all__) <= set(dir(backends)) and all(hasattr(backends, name) for name in backends.__all__)
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="got 'cuda:2' where torch sees 2 GPUs"):
+        load(device="cuda:2")
 
 
 def test_dtype_and_device():
