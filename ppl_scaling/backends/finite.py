@@ -54,7 +54,9 @@ class FiniteLanguageModel:
             raise ValueError("expected the table to have the empty context '', which fits where no other does")
         for context, row in table.items():
             if any(p < 0 for p in row.values()) or not math.isclose(sum(row.values()), 1, abs_tol=1e-9):
-                raise ValueError(f"expected the probabilities after {context!r} to sum to 1, got {dict(row)}")
+                raise ValueError(
+                    f"expected the probabilities after {context!r} to be at least 0 and to sum to 1, got {dict(row)}"
+                )
         self.tokens = list(dict.fromkeys(token for row in table.values() for token in row))
         if end not in self.tokens:
             raise ValueError(f"expected some row of the table to have the end token {end!r}, got {self.tokens}")

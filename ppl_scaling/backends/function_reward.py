@@ -57,6 +57,8 @@ class FunctionRewardModel:
             score: float | None = self._table(prompt, text)
         else:
             score = self._table.get(text, self._default)
+        if score is None and callable(self._table):
+            raise ValueError(f"expected the function to give a score for {text!r}, got None")
         if score is None:
             raise ValueError(f"expected the score table to have {text!r}, and it has no default")
         if math.isnan(score):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -54,7 +55,7 @@ def render_prompt(tokenizer: Any, problem: str, system_prompt: str | None = None
     problem : str
     system_prompt : str, optional
         First turn of the chat. Where the template has no place for one it begins the user's turn, and without a chat
-        template it stands in front of the problem.
+        template it stands in front of the problem. An empty one takes the place of the template's own.
     plain_end : str
         What follows the problem where the tokenizer has no chat template.
 
@@ -68,7 +69,7 @@ def render_prompt(tokenizer: Any, problem: str, system_prompt: str | None = None
         If the chat template cannot render a single user's turn.
     """
     if tokenizer.chat_template is None:
-        text = problem if system_prompt is None else f"{system_prompt}\n{problem}"
+        text = f"{system_prompt}\n{problem}" if system_prompt else problem
         return tokenizer(text + plain_end)["input_ids"]
     return tokenizer(_render_chat(tokenizer, problem, system_prompt), add_special_tokens=False)["input_ids"]
 
@@ -88,13 +89,13 @@ def _render_chat(tokenizer: Any, problem: str, system_prompt: str | None) -> str
         return render_messages(tokenizer, messages)
 
     if system_prompt is not None:
-        try:
+        rendered: str | None = None
+        with suppress(TemplateError):  # Gemma's and Mistral's refuse the role
             rendered = render({"role": "system", "content": system_prompt}, {"role": "user", "content": problem})
-        except TemplateError:  # Gemma's and Mistral's refuse the role
-            rendered = ""
-        if system_prompt.strip() in rendered:
+        if rendered is not None and system_prompt.strip() in rendered:
             return rendered
-        problem = f"{system_prompt}\n\n{problem}"  # refused, or dropped without a word
+        if system_prompt:
+            problem = f"{system_prompt}\n\n{problem}"  # refused, or dropped without a word
     try:
         return render({"role": "user", "content": problem})
     except TemplateError as error:

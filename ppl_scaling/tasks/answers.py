@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from ppl_scaling.boxed import extract_boxed
 
-__all__ = ["MathAnswers", "answers_equivalent", "extract_boxed", "settled", "verified"]
+__all__ = ["MathAnswers", "answers_equivalent", "settled", "verified"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(/\d+)?")
 _LONGEST = 300  # no answer of a problem is longer, and symbolic comparison of long ones takes for ever

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 
+from ppl_scaling.boxed import extract_boxed
 from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.tasks.answers import extract_boxed, settled
+from ppl_scaling.tasks.answers import settled
 
 __all__ = ["Grade", "MathGrader", "shared_grader"]
 

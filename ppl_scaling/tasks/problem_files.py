@@ -69,6 +69,8 @@ def read_problems(
 
     Raises
     ------
+    TypeError
+        If ``problem_fields`` is one string.
     ValueError
         If the file cannot be read, has no problems, or a problem lacks a field; the message names file and line.
 
@@ -81,6 +83,8 @@ def read_problems(
         raise ValueError(f"expected an answer style among {', '.join(ANSWER_STYLES)}, got {answer_style!r}")
     if limit is not None and limit < 1:
         raise ValueError(f"expected a limit of at least 1 problem, got {limit}")
+    if isinstance(problem_fields, str):
+        raise TypeError(f"expected a sequence of problem fields, got one string {problem_fields!r}; put it in a tuple")
     if not problem_fields:
         raise ValueError("expected at least one problem field, got none")
     problems: list[Problem] = []
@@ -97,13 +101,17 @@ def read_problems(
         places[name] = place
         problems.append(Problem(name, text, _answer(_text(row, answer_field, place), answer_style, place)))
     if not problems:
-        raise ValueError(f"expected problems in {path}, got none")
+        raise ValueError(f"expected problems in {_name(path)}, got none")
     return problems
+
+
+def _name(path: str | Path) -> str:
+    return "standard input" if str(path) == "-" else str(path)
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, Any]]:
     """Give each object with the place it stands at."""
-    name = "standard input" if str(path) == "-" else str(path)
+    name = _name(path)
     try:
         content = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
         text = content.decode("utf-8-sig")

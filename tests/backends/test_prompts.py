@@ -47,6 +47,20 @@ def test_system_prompt_begins_the_users_turn_where_the_template_has_no_place_for
     assert rendered(template, "What?", "Think.") == "<user>Think.\n\nWhat?" + end
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (None, "What?\n"),
+        (CHAT, "<system><user>What?<go>"),
+        (NO_SYSTEM, "<user>What?<go>"),
+        (DROPS_SYSTEM, "<user>What?<go>"),
+    ],
+    ids=["none", "plain", "refuses", "drops"],
+)
+def test_an_empty_system_prompt_loses_no_problem(rendered, template, expected):
+    assert rendered(template, "What?", "") == expected
+
+
 def test_a_template_that_refuses_everything(rendered):
     with pytest.raises(BackendError, match="got one that refuses it: never"):
         rendered("{{ raise_exception('never') }}", "What?", "Think.")

@@ -85,6 +85,11 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, text, settings, message):
         read_problems(written(tmp_path, text), **settings)
 
 
+def test_one_field_is_not_a_sequence_of_letters(tmp_path):
+    with pytest.raises(TypeError, match="a sequence of problem fields, got one string 'question'"):
+        read_problems(written(tmp_path, '{"question": "q", "answer": "a"}'), problem_fields="question")
+
+
 def test_unreadable_files(tmp_path):
     with pytest.raises(ValueError, match=r"cannot read .*absent: No such file"):
         read_problems(tmp_path / "absent")
