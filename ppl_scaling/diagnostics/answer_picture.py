@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from ppl_scaling.diagnostics.style import DARK, new_figure, set_labels
 from ppl_scaling.inference.answers import Answer
 
-__all__ = ["plot_answers"]
+__all__ = ["AnswerRow", "answer_rows", "plot_answers"]
 
 _ROOM = 0.17  # of the width, for the numbers right of the bars
+
+
+class AnswerRow(NamedTuple):
+    """A bar: ``kind`` is ``"chosen"``, ``"answer"``, ``"others"`` or ``"none"``; the error is NaN where it is not known."""
+
+    name: str
+    probability: float
+    standard_error: float
+    kind: str
+
+
+def answer_rows(answers: Sequence[Answer], no_answer_probability: float, chosen: str | None, most: int) -> list[AnswerRow]:
+    """Give the first answers, the others put together, and what has no answer if that can be seen or is all there is."""
+    rows = [
+        AnswerRow(one.answer, one.probability, one.standard_error, "chosen" if one.answer == chosen else "answer")
+        for one in answers[:most]
+    ]
+    if rest := answers[most:]:
+        share = math.fsum(one.probability for one in rest)
+        rows.append(AnswerRow(f"{len(rest)} other{'s' if len(rest) > 1 else ''}", share, math.nan, "others"))
+    if no_answer_probability > 5e-4 or not rows:
+        rows.append(AnswerRow("no answer", no_answer_probability, math.nan, "none"))
+    return rows
 
 
 def plot_answers(
@@ -52,25 +76,18 @@ def plot_answers(
     """
     if most < 1:
         raise ValueError(f"expected most to be at least 1, got {most}")
-    shown, rest = answers[:most], answers[most:]
-    rows = [(one.answer, one.probability, one.standard_error, one.answer == chosen) for one in shown]
-    if rest:
-        rows.append((f"{len(rest)} others", math.fsum(one.probability for one in rest), math.nan, False))
-    hatched = len(rows)
-    if no_answer_probability > 5e-4 or not rows:
-        rows.append(("no answer", no_answer_probability, math.nan, False))
+    rows = answer_rows(answers, no_answer_probability, chosen, most)
     figure, (axes,) = new_figure(7, 1.1 + 0.32 * max(len(rows), 2), title=title, grid="x")
-    for place, (_, probability, error, dark) in enumerate(rows):
+    for place, (_, probability, error, kind) in enumerate(rows):
         known = math.isfinite(error)
-        plain = place < len(shown)
         axes.barh(
             place,
             probability,
             height=0.66,
-            color="#4C9BCB" if dark else "#D6E4EE" if plain else "white",
+            color={"chosen": "#4C9BCB", "answer": "#D6E4EE"}.get(kind, "white"),
             edgecolor=DARK,
-            linewidth=1.2 if dark else 0.6,
-            hatch="////" if place >= hatched else None,
+            linewidth=1.2 if kind == "chosen" else 0.6,
+            hatch="////" if kind == "none" else None,
         )
         end = probability
         if known and error > 0:
@@ -80,10 +97,10 @@ def plot_answers(
             end = max(end, high)
         number = f"{probability:.3f}" + (f" ± {error:.3f}" if known else "")
         axes.text(end + 0.015, place, number, va="center", fontsize=8, color=DARK)
-    set_labels(axes, "y", range(len(rows)), [name for name, *_ in rows])
+    set_labels(axes, "y", range(len(rows)), [one.name for one in rows])
     axes.set_ylim(max(len(rows), 2) - 0.4, -0.6)
     axes.set_xlim(0, 1 + _ROOM)
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-    told = any(math.isfinite(one.standard_error) for one in shown)
+    told = any(math.isfinite(one.standard_error) for one in rows)
     axes.set_xlabel(what + ("; bars are ± 2 standard errors, numbers ± 1" if told else ""))
     return figure

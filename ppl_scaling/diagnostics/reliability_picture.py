@@ -57,7 +57,7 @@ def plot_reliability(
     means, shares, sizes, *ends = _curve(predicted, observed, counts, *(() if low is None or high is None else (low, high)))
     figure, top, bottom = share_panels("perfect", title=title)
     if before is not None:
-        draw_shares(top, bottom, *_curve(*before), label="before", colour="#8C8C8C", fill="white")
+        draw_shares(top, bottom, *_curve(*before), label="before", colour="#8C8C8C", fill=None)
     label = "observed" if before is None else "after"
     draw_shares(top, bottom, means, shares, sizes, ends=np.array(ends) if ends else None, label=label)
     if not len(means):

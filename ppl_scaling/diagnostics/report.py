@@ -24,6 +24,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from ppl_scaling.diagnostics.answer_picture import answer_rows
 from ppl_scaling.diagnostics.checks import STATUSES, HealthReport
 from ppl_scaling.diagnostics.evaluation_pictures import evaluation_facts, evaluation_pictures
 from ppl_scaling.diagnostics.genealogy_nodes import genealogy_page_data
@@ -163,18 +164,19 @@ def _sources(pictures: Sequence[Picture]) -> list[dict[str, str]]:
 
 
 def _answers(result: Result) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [
-        {"name": one.answer, "probability": one.probability, "standard_error": one.standard_error, "fill": "full"}
-        for one in result.answers[:_MOST_ANSWERS]
-    ]
-    rest = result.answers[_MOST_ANSWERS:]
-    others = {f"{len(rest)} others": math.fsum(one.probability for one in rest)} if rest else {}
-    if result.no_answer_probability > 5e-4 or not rows:
-        others["no answer"] = result.no_answer_probability
-    rows += [{"name": name, "probability": share, "standard_error": None, "fill": "rest"} for name, share in others.items()]
-    for row in rows:
-        row["chosen"] = row["fill"] == "full" and row["name"] == result.answer
-        row["width"] = f"{200 * min(max(row['probability'], 0.0), 1.0):.1f}" if math.isfinite(row["probability"]) else "0"
+    rows = []
+    for row in answer_rows(result.answers, result.no_answer_probability, result.answer, _MOST_ANSWERS):
+        own = row.kind in ("chosen", "answer")
+        rows.append(
+            {
+                "name": row.name,
+                "probability": row.probability,
+                "standard_error": row.standard_error if own else None,
+                "chosen": row.kind == "chosen",
+                "fill": "full" if own else "rest",
+                "width": f"{200 * min(max(row.probability, 0.0), 1.0):.1f}" if math.isfinite(row.probability) else "0",
+            }
+        )
     return rows
 
 

@@ -34,11 +34,14 @@ def draw_shares(
     label: str = "observed",
     interval: str | None = None,
     colour: str = BLUE,
-    fill: str = "#BFD7EA",
+    fill: str | None = "#BFD7EA",
 ) -> None:
-    """Draw shares, shape (B,), with intervals ``ends``, shape (2, B), where these are not NaN, and bars below them."""
+    """Draw shares, shape (B,), with intervals ``ends``, shape (2, B), where these are not NaN, and bars below them.
+
+    Bars without a fill are outlines in front of the others, so that two curves can stand in one picture.
+    """
     if ends is not None:
         bars = np.clip(np.nan_to_num([shares - ends[0], ends[1] - shares]), 0, 1)
         top.errorbar(places, shares, yerr=bars, color=colour, elinewidth=1, capsize=3, linestyle="", label=interval)
     top.plot(places, shares, color=colour, marker="o", markersize=5, linewidth=1.4, label=label)
-    bottom.bar(places, heights, width=width, color=fill, edgecolor=DARK, linewidth=0.5)
+    bottom.bar(places, heights, width=width, color=fill or "none", edgecolor=DARK, linewidth=0.5, zorder=1 if fill else 2)

@@ -26,7 +26,7 @@ def labels(tmp_path):
 
 @pytest.mark.parametrize("kind", ["platt", "monotone"])
 def test_labels_become_a_file_that_the_likelihood_uses(cli, labels, tmp_path, finite_models, kind):
-    output = tmp_path / "calibration.json"
+    output = tmp_path / "new" / "calibration.json"
     ran = cli("calibrate", labels, "--map", kind, "--output", output, "--num-draws", 50)
     assert ran.returncode == 0, ran.stderr
     assert "log_slope" in ran.stdout and "fitted to" in ran.stdout and "Brier" in ran.stdout
@@ -97,6 +97,8 @@ def test_what_is_wrong_with_labels_is_said(cli, tmp_path, row, message):
 
 def test_other_mistakes(cli, labels, tmp_path):
     assert "among temperature, platt" in cli("calibrate", labels, "--map", "x", "--output", tmp_path / "c.json").stderr
+    ran = cli("calibrate", labels, "--num-draws", 20, "--output", tmp_path)
+    assert ran.returncode == 2 and "to write a calibration to, cannot write" in ran.stderr
     assert "cannot read" in cli("calibrate", tmp_path / "none.jsonl", "--output", tmp_path / "c.json").stderr
     ran = cli("solve", "What is 1 + 1?", "--calibration", labels)
     assert ran.returncode == 2 and "to be a calibration file" in ran.stderr
