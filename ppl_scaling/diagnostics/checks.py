@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ppl_scaling.diagnostics.particle_trace import ParticleTrace
 
 __all__ = ["STATUSES", "HealthCheck", "HealthReport", "judge"]
@@ -167,6 +170,15 @@ def number(value: float) -> str:
 def unrounded(value: float) -> float:
     """Return 0 for what is below 1e-9, which no number of particles comes to but rounding does; NaN stays."""
     return 0.0 if abs(value) < 1e-9 else value
+
+
+def smallest(values: NDArray[np.float64]) -> tuple[int, float]:
+    """Return place and value of the smallest number of those that are known; 0 and NaN if none is."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return 0, math.nan
+    place = int(known[values[known].argmin()])
+    return place, float(values[place])
 
 
 def gravest(found: Sequence[tuple[str, HealthCheck]]) -> HealthCheck:

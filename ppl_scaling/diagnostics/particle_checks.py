@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ppl_scaling.diagnostics.checks import HealthCheck, judge, unrounded
+from ppl_scaling.diagnostics.checks import HealthCheck, judge, smallest, unrounded
 from ppl_scaling.diagnostics.evidence_error import chan_lai_standard_error
 from ppl_scaling.diagnostics.kinds import has_posterior
 from ppl_scaling.diagnostics.particle_trace import ParticleTrace
@@ -179,10 +179,8 @@ def _ancestor_check(trace: ParticleTrace, few: float, word: str) -> HealthCheck:
 
 
 def _acceptance_check(result: AnnealedResult | ResampleMoveResult, word: str) -> HealthCheck:
-    rates = result.acceptance
-    known = np.flatnonzero(np.isfinite(rates))
-    lowest = int(known[rates[known].argmin()]) if len(known) else 0
-    value = float(rates[lowest]) if len(known) else math.nan
+    place, value = smallest(result.acceptance)
+    known = not math.isnan(value)
     return judge(
         "move_acceptance",
         value,
@@ -190,8 +188,8 @@ def _acceptance_check(result: AnnealedResult | ResampleMoveResult, word: str) ->
         bad=0.01,
         worse="below",
         reason="moves make copies different again: at 0.1 nine of ten stay copies after one move",
-        found=f"{value:.0%} of the moves were accepted at {word} {lowest + 1}" if len(known) else "no moves were made",
-        advice="raise num_moves or num_particles, or lower beta" if len(known) else "set num_moves to at least 1",
+        found=f"{value:.0%} of the moves were accepted at {word} {place + 1}" if known else "no moves were made",
+        advice="raise num_moves or num_particles, or lower beta" if known else "set num_moves to at least 1",
     )
 
 

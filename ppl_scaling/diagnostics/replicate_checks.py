@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppl_scaling.diagnostics.checks import HealthCheck, gravest, judge
+from ppl_scaling.diagnostics.checks import HealthCheck, gravest, judge, smallest
 from ppl_scaling.diagnostics.evidence_error import evidence_spread
 from ppl_scaling.diagnostics.particle_checks import evidence_verdict, particle_checks
 from ppl_scaling.diagnostics.particle_trace import ParticleTrace, particle_trace
@@ -152,10 +152,8 @@ def _mixing_checks(answer: str, series: Sequence[NDArray[np.float64]]) -> list[H
 
 def _update_check(chain: ParticleGibbsResult) -> HealthCheck:
     shared = min(len(one.token_blocks) for one in chain.draws)  # later steps are rare, and change as rarely
-    rates = chain.update_rate[:shared]
-    known = np.flatnonzero(np.isfinite(rates))
-    lowest = int(known[rates[known].argmin()]) if len(known) else 0
-    value = float(rates[lowest]) if len(known) else math.nan
+    place, value = smallest(chain.update_rate[:shared])
+    known = not math.isnan(value)
     return judge(
         "update_rate",
         value,
@@ -164,18 +162,14 @@ def _update_check(chain: ParticleGibbsResult) -> HealthCheck:
         worse="below",
         reason="at 0.1 a step is written anew once in ten iterations; where all lineages meet in the reference it never is, "
         "unless the posterior is certain of that step",
-        found=f"step {lowest + 1} changed in {value:.0%} of the iterations"
-        if len(known)
-        else "no step was seen to change or not",
-        advice="raise num_particles, or use ancestor sampling" if len(known) else "raise num_iterations to at least 2",
+        found=f"step {place + 1} changed in {value:.0%} of the iterations" if known else "no step was seen to change or not",
+        advice="raise num_particles, or use ancestor sampling" if known else "raise num_iterations to at least 2",
     )
 
 
 def _swap_check(chain: ParallelTemperingResult) -> HealthCheck:
-    rates = chain.swap_probabilities
-    known = np.flatnonzero(np.isfinite(rates))
-    lowest = int(known[rates[known].argmin()]) if len(known) else 0
-    value = float(rates[lowest]) if len(known) else math.nan
+    place, value = smallest(chain.swap_probabilities)
+    known = not math.isnan(value)
     return judge(
         "swap_rate",
         value,
@@ -184,10 +178,10 @@ def _swap_check(chain: ParallelTemperingResult) -> HealthCheck:
         worse="below",
         reason="levels that hardly exchange are chains of their own; about 0.23 is where walkers travel fastest on long "
         "ladders (Atchade, Roberts and Rosenthal 2011)",
-        found=f"levels {lowest + 1} and {lowest + 2} exchange with probability {value:.2f}"
-        if len(known)
+        found=f"levels {place + 1} and {place + 2} exchange with probability {value:.2f}"
+        if known
         else "no exchange was proposed",
-        advice="put another power between these levels" if len(known) else "raise num_iterations",
+        advice="put another power between these levels" if known else "raise num_iterations",
     )
 
 

@@ -139,6 +139,8 @@ def test_answers_and_their_errors():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c", "no answer"]
     (axes,) = drawn(plot_answers([Answer(str(i), 0.01, math.nan) for i in range(100)], most=10))
     assert axes.get_yticklabels()[-1].get_text() == "90 others" and axes.patches[-1].get_width() == pytest.approx(0.9)
+    (axes,) = drawn(plot_answers(answers[:2], most=1))
+    assert axes.get_yticklabels()[-1].get_text() == "1 other"
     (axes,) = drawn(plot_answers([], no_answer_probability=1.0))
     assert axes.get_yticklabels()[0].get_text() == "no answer"
     drawn(plot_answers([Answer("a", 1.0000000000000002, 1e-17)]))
