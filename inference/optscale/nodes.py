@@ -18,17 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ppl_scaling.inference.optscale.coordinates import Coordinates
 from ppl_scaling.inference.optscale.lattice import Lattice, locate
 from ppl_scaling.inference.optscale.powers import log_sum
 from ppl_scaling.models.scores.base import ScoreModel, Values
 
-__all__ = ["Coordinates", "LatticeRule", "Nodes", "Rule"]
+__all__ = ["LatticeRule", "Nodes", "Rule"]
 
 Array = NDArray[np.float64]
 LogLikelihood = Callable[[Values], Tensor]
 
-EDGE = 20.0
-"""Priors are cut at so many standard deviations."""
 MOST_NODES = 400_000
 _LARGEST_BLOCK = 2
 _SAFETY, _SAFETY_OF_LINES = 25.0, 4.0  # the square of the sublattices' spread times this is taken for the error
@@ -37,35 +36,6 @@ _NEGLIGIBLE = 0.1  # share of the precision: nodes that weigh no more together a
 _FIRST, _FIRST_OF_BLOCKS = 21, 11  # nodes on each axis of a first lattice
 _MARGIN, _MARGIN_OF_BLOCKS = 5.0, 3.0  # nats below the precision asked for, where densities are cut
 _MOST_OF_BLOCKS = 50_000
-
-
-class Coordinates:
-    r"""Coordinates of some of a model's parameters, of order one under the prior.
-
-    A parameter is ``location + scale * z`` with its prior's location and scale, and :math:`z = 20 \tanh(t / 20)`.
-
-    Parameters
-    ----------
-    model : ScoreModel
-    names : tuple of str
-    """
-
-    def __init__(self, model: ScoreModel, names: tuple[str, ...]) -> None:
-        self.names = names
-        self.location = np.array([model.prior.location[name] for name in names])
-        self.scale = np.array([model.prior.scale[name] for name in names])
-
-    def values(self, points: Array) -> dict[str, Tensor]:
-        """Parameters at points of shape (K, d); each of shape (K,)."""
-        z = EDGE * np.tanh(points / EDGE)
-        return dict(zip(self.names, torch.from_numpy((self.location + self.scale * z).T.copy()), strict=True))
-
-    def log_prior(self, points: Array) -> Array:
-        """Log-density of the prior in these coordinates."""
-        t = np.abs(points) / EDGE
-        z = EDGE * np.tanh(t)
-        log_stretch = 2 * (math.log(2) - t - np.log1p(np.exp(-2 * t)))
-        return (log_stretch - 0.5 * z**2).sum(-1) - 0.5 * len(self.names) * math.log(2 * math.pi)
 
 
 @dataclass(frozen=True, eq=False)

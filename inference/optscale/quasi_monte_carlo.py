@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from scipy import special, stats
 from torch import Tensor
 
 from ppl_scaling.inference.optscale.climbing import climb, evaluate, width_at
-from ppl_scaling.inference.optscale.nodes import MOST_NODES, Coordinates, Nodes, Rule
+from ppl_scaling.inference.optscale.coordinates import Coordinates
+from ppl_scaling.inference.optscale.nodes import MOST_NODES, Nodes, Rule
 from ppl_scaling.models.scores.base import ScoreModel, Values
 
 __all__ = ["QuasiMonteCarloRule"]
@@ -27,8 +28,8 @@ Array = NDArray[np.float64]
 
 _SHIFTS = 8
 _DEGREES = 5.0
-_SCOUTS = 512
-_CLIMBS = 4
+_SCOUTS = 2048
+_CLIMBS = 8
 _ADAPTATIONS = 3
 _FIRST = 8  # log2 of the points of each shift
 _ADDITIONS = 32
@@ -42,12 +43,14 @@ class _Proposal:
 
     Attributes
     ----------
+    coordinates : Coordinates
     shares : array, shape (C,)
     centres : array, shape (C, d)
     roots : array, shape (C, d, d)
         Of their scale matrices.
     """
 
+    coordinates: Coordinates
     shares: Array
     centres: Array
     roots: Array
@@ -68,13 +71,18 @@ class _Proposal:
             ladder = np.cumsum([_DEFENSIVE, *((1 - _DEFENSIVE) * self.shares)])
             place = ((np.arange(len(base)) * 0.6180339887498949 + shift[0]) % 1.0) * ladder[-1]
             component = np.minimum(np.searchsorted(ladder, place, side="right"), len(self.shares))
-            moved = normal.copy()
+            moved = self.coordinates.points(normal)
             for one in range(len(self.shares)):
                 own = component == one + 1
                 moved[own] = self.centres[one] + (radius[own] * normal[own]) @ self.roots[one].T
             points.append(moved)
             labels.append(np.full(len(moved), label))
         return np.concatenate(points), np.concatenate(labels)
+
+    def log_density(self, points: Array) -> Array:
+        """Log-density of the whole mixture."""
+        prior = math.log(_DEFENSIVE) + self.coordinates.log_prior(points)
+        return np.logaddexp.reduce(np.vstack([prior[None], self.log_densities(points)]))
 
     def log_densities(self, points: Array) -> Array:
         """Log-density of each t law, with its share; shape (C, K)."""
@@ -136,14 +144,12 @@ class QuasiMonteCarloRule(Rule):
         return self._log_likelihood(self._coordinates.values(points)).numpy() + self._coordinates.log_prior(points)
 
     def _weighed(self, proposal: _Proposal, points: Array) -> Array:
-        dimension = points.shape[1]
-        normal = -0.5 * (points**2).sum(-1) - 0.5 * dimension * math.log(2 * math.pi) + math.log(_DEFENSIVE)
-        mixture = np.logaddexp.reduce(np.vstack([normal[None], proposal.log_densities(points)]))
-        return evaluate(self._log_density, points) - mixture
+        return evaluate(self._log_density, points) - proposal.log_density(points)
 
     def _at_modes(self) -> _Proposal:
         dimension = len(self._coordinates.names)
-        scouts = special.ndtri((stats.qmc.Sobol(dimension, scramble=False).random(_SCOUTS) + 0.5 / _SCOUTS) % 1.0)
+        levels = (stats.qmc.Sobol(dimension, scramble=False).random(_SCOUTS) + 0.5 / _SCOUTS) % 1.0
+        scouts = self._coordinates.points(special.ndtri(levels))
         values = evaluate(self._log_density, scouts)
         starts: list[Array] = []
         for one in np.argsort(-values, kind="stable"):  # the best, but far from each other
@@ -162,7 +168,7 @@ class QuasiMonteCarloRule(Rule):
                 centres.append(mode)
                 roots.append(axes)
         shares = special.softmax(np.maximum(heights, max(heights) - 6.0))
-        return _Proposal(shares, np.array(centres), np.array(roots))
+        return _Proposal(self._coordinates, shares, np.array(centres), np.array(roots))
 
     def _wider(self, proposal: _Proposal, points: Array, log_weights: Array) -> _Proposal:
         """Add a t law at the heaviest point, as wide as the density is there, and share out anew.
@@ -174,7 +180,8 @@ class QuasiMonteCarloRule(Rule):
         root = width_at(self._log_density, place)
         count = len(proposal.shares)
         shares = np.append(proposal.shares * count, 1.0) / (count + 1)
-        wider = _Proposal(shares, np.vstack([proposal.centres, place]), np.concatenate([proposal.roots, root[None]]))
+        centres, roots = np.vstack([proposal.centres, place]), np.concatenate([proposal.roots, root[None]])
+        wider = replace(proposal, shares=shares, centres=centres, roots=roots)
         new, _ = wider.points(_FIRST - 1)
         return _reshared(wider, new, self._weighed(wider, new))
 
@@ -207,7 +214,7 @@ def _reshared(proposal: _Proposal, points: Array, log_weights: Array) -> _Propos
         np.minimum(log_weights, np.quantile(log_weights, 0.999))
     )
     shares = np.maximum(held, 0.2 / len(held))
-    return _Proposal(shares / shares.sum(), proposal.centres, proposal.roots)
+    return replace(proposal, shares=shares / shares.sum())
 
 
 def _refit(proposal: _Proposal, points: Array, log_weights: Array) -> _Proposal:
@@ -229,4 +236,4 @@ def _refit(proposal: _Proposal, points: Array, log_weights: Array) -> _Proposal:
         covariance = (part[:, None] * moved).T @ moved / total
         centres.append(centre)
         roots.append(np.linalg.cholesky(covariance * (_DEGREES - 2) / _DEGREES * 1.2 + 1e-12 * np.eye(dimension)))
-    return _Proposal(np.array(shares) / sum(shares), np.array(centres), np.array(roots))
+    return replace(proposal, shares=np.array(shares) / sum(shares), centres=np.array(centres), roots=np.array(roots))

@@ -7,6 +7,7 @@ NUTS, hierarchies and regressions are written once and serve all the laws.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,6 +52,8 @@ class ScoreModel(ABC):
     name: ClassVar[str]
     parameters: ClassVar[tuple[str, ...]]
     default_prior: ClassVar[Prior]
+    log_gaps: ClassVar[Mapping[str, str]] = {}
+    """Parameters that are the logarithm of a distance from another one, and that one: quadrature takes the place reached."""
 
     def __init__(self, prior: Prior | None = None) -> None:
         if prior is None:

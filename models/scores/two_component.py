@@ -9,6 +9,7 @@ around a lower one if it is wrong. Whether a completion is right is not seen her
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -63,6 +64,7 @@ class TwoComponentScores(ScoreModel):
         "log_gap",
         "right_log_scale",
     )
+    log_gaps: ClassVar[Mapping[str, str]] = {"log_gap": "wrong_location"}
     default_prior: ClassVar[Prior] = Prior(
         location={
             "logit_share": 0.0,

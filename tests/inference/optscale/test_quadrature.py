@@ -8,8 +8,9 @@ import torch
 from scipy import special, stats
 
 from ppl_scaling.inference.optscale import quasi_monte_carlo
+from ppl_scaling.inference.optscale.coordinates import Coordinates
 from ppl_scaling.inference.optscale.evidence import Evidence, ask
-from ppl_scaling.inference.optscale.nodes import Coordinates, weighty
+from ppl_scaling.inference.optscale.nodes import weighty
 from ppl_scaling.inference.optscale.quadrature import QuadraturePosterior, infer_scores
 from ppl_scaling.inference.optscale.rules import GuaranteeRule, PriceRule
 from ppl_scaling.models.scores import (
