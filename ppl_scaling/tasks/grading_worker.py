@@ -28,10 +28,7 @@ def main() -> None:
     for line in sys.stdin:
         first, second, seconds = json.loads(line)
         _die_after(seconds)
-        try:
-            same = verified(first, second, None)
-        except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError):
-            same = False  # what cannot be read as mathematics equals nothing
+        same = verified(first, second, None)
         _die_after(0)
         print(json.dumps(same), file=answers, flush=True)
 
