@@ -64,7 +64,11 @@ class Rehearsal:
 
 @runtime_checkable
 class LanguageModelSession(Protocol):
-    """The rows of one run: their contexts, caches and token counts."""
+    """The rows of one run: their contexts, caches and token counts.
+
+    Each step begins with ``select``. Blocks may then be sampled, asked for their probability and rehearsed, until ``accept``
+    takes one, once; afterwards only that block may be decoded or asked for its probability.
+    """
 
     @property
     def device(self) -> torch.device:
@@ -153,7 +157,26 @@ class LanguageModel(Protocol):
     def start(
         self, prompts: Sequence[str], num_particles: int, *, max_step_tokens: int, max_tokens: int | None
     ) -> LanguageModelSession:
-        """Open a session of ``num_particles`` rows for each prompt."""
+        """Open a session of ``num_particles`` rows for each prompt.
+
+        Parameters
+        ----------
+        prompts : sequence of str
+            Problems, one for each group; the model puts its own template around them.
+        num_particles : int
+            Rows of each.
+        max_step_tokens : int
+            Longest step in tokens: one that has not ended by then ends there.
+        max_tokens : int or None
+            Longest answer in tokens; None for what the model has room for.
+
+        Raises
+        ------
+        TypeError
+            If ``prompts`` is one string, or one of them is not a string.
+        ValueError
+            If there are none, or one is empty or leaves no room for an answer.
+        """
 
 
 @runtime_checkable

@@ -36,7 +36,7 @@ class Aggregate(ABC):
 
     def update(self, rows: Tensor, logits: Tensor) -> Tensor:
         """Add the scores of one more step to ``rows``, shape (n,); logits, shape (n,), of their aggregates."""
-        added = self.add(self._state[rows], logits.double())
+        added = self.add(self._state[rows], logits.to(self.dtype))
         state = self._state.clone()
         state[rows] = added
         self._state = state
@@ -50,34 +50,23 @@ class Aggregate(ABC):
     def add(self, state: Tensor, logits: Tensor) -> Tensor:
         """Summaries, shape (n, k), with one more score each."""
 
-    @abstractmethod
     def logit(self, state: Tensor) -> Tensor:
-        """Logit of the aggregate, shape (n,)."""
+        """Logit of the aggregate, shape (n,); unless a subclass says otherwise, the summary is this logit."""
+        return state[:, 0]
 
 
 class Last(Aggregate):
-    """The score itself, in the precision it came in."""
+    """The score itself, in the precision of a head."""
 
     dtype = torch.float32
 
-    def select(self, rows: Tensor) -> None:
-        """Nothing is kept."""
-
-    def update(self, rows: Tensor, logits: Tensor) -> Tensor:
-        """Return ``logits``."""
-        return logits
-
     def empty(self) -> Tensor:
-        """Nothing."""
-        return torch.zeros(0)
+        """Score 1/2, which nobody reads."""
+        return torch.zeros(1)
 
     def add(self, state: Tensor, logits: Tensor) -> Tensor:
         """Keep the last."""
         return logits[:, None]
-
-    def logit(self, state: Tensor) -> Tensor:
-        """Return the last."""
-        return state[:, 0]
 
 
 class Min(Aggregate):
@@ -90,10 +79,6 @@ class Min(Aggregate):
     def add(self, state: Tensor, logits: Tensor) -> Tensor:
         """Take the smaller logit, which is that of the smaller score."""
         return torch.minimum(state, logits[:, None])
-
-    def logit(self, state: Tensor) -> Tensor:
-        """Return it."""
-        return state[:, 0]
 
 
 class Prod(Aggregate):
