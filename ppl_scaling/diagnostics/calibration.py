@@ -174,7 +174,7 @@ def measure_calibration(
     rng = np.random.default_rng(seed)
     nudge = np.asarray(resolution, dtype=np.float64)
     if nudge.shape not in ((), p.shape) or not ((nudge >= 0) & (nudge <= 0.5)).all():
-        raise ValueError(f"expected a resolution in [0, 1/2], or one for each of {len(p)} events, got {resolution}")
+        raise ValueError(f"expected a resolution in [0, 1/2], or one for each of {len(p)} events, got {resolution!r}")
     clipped = np.clip(p, nudge, 1 - nudge)
     losses = -(xlogy(y, clipped) + xlog1py(1 - y, -clipped))
     events = _Events(p, y, group, bins, losses)

@@ -64,8 +64,16 @@ def plot_reliability(
         say_nothing_to_show(top, "nothing is known to be right or wrong")
     top.set_ylabel("share that is right")
     name = None if calibration_error is None else f"expected calibration error {calibration_error:.3f}"
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.1}
-    legend = top.legend(ncols=3, frameon=False, fontsize=8, title=name, title_fontsize=8, **place)
+    legend = top.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.1,
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+        title=name,
+        title_fontsize=8,
+    )
     legend.set_alignment("left")
     bottom.set_ylabel("number")
     bottom.set_xlim(-0.02, 1.02)
