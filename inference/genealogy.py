@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Genealogy"]
+from ppl_scaling.log_weights import ROUNDING
 
-_ROUNDING = 1e-12
+__all__ = ["Genealogy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class Genealogy:
         if np.count_nonzero(shares) < 2:
             return float("nan")
         relative_variance = 1 - self._inflation() * (1 - np.sum(shares**2))
-        if relative_variance < -_ROUNDING:
+        if relative_variance < -ROUNDING:
             return float("nan") if log_weights_by_step is None else self.chan_lai_standard_error(log_weights_by_step)
         return float(np.sqrt(max(relative_variance, 0.0)))
 
@@ -127,10 +127,10 @@ class Genealogy:
         Returns
         -------
         float
-            NaN for one particle, and if the first step was resampled.
+            NaN for one particle, without a step, and if the first step was resampled.
         """
         size = self.num_particles
-        if size < 2 or self.resampled[0]:
+        if size < 2 or self.resampled[:1].all():
             return float("nan")
         roots, counts, deviations = np.arange(size), np.ones(size), np.zeros(size)
         for step, resampled in enumerate(self.resampled):

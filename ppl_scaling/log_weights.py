@@ -11,9 +11,10 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["ess", "log_mean_exp", "normalize", "too_unequal"]
+__all__ = ["ROUNDING", "ess", "log_mean_exp", "normalize", "too_unequal"]
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
+"""Relative differences of sums of weights up to this one are noise."""
 
 
 def log_mean_exp(log_weights: Tensor) -> Tensor:
@@ -84,4 +85,4 @@ def too_unequal(log_weights: Tensor, threshold: float) -> Tensor:
     -------
     Tensor, shape (...), bool
     """
-    return ess(log_weights) < threshold * log_weights.shape[-1] * (1 - _ROUNDING)
+    return ess(log_weights) < threshold * log_weights.shape[-1] * (1 - ROUNDING)

@@ -20,6 +20,8 @@ class AllWeightsZeroError(PPLScalingError, SMCFailed):
         The step at which the last particle died; 0 is ``init``.
     group : int
         The group of particles that died.
+    site : str
+        The site of the program after which none was left.
     """
 
     def __init__(self, step: int, group: int, site: str) -> None:
@@ -29,3 +31,4 @@ class AllWeightsZeroError(PPLScalingError, SMCFailed):
         )
         self.step = step
         self.group = group
+        self.site = site

@@ -31,6 +31,9 @@ def test_one_root_says_nothing():
     weights = np.full(3, 1 / 3)
     assert math.isnan(genealogy.standard_error(weights, np.array([0.0, 1.0, 2.0])))
     assert math.isnan(genealogy.log_evidence_standard_error(weights))
+    assert math.isnan(genealogy.chan_lai_standard_error(np.zeros((1, 3)))), "the first step was resampled"
+    no_step = Genealogy(np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=bool), 3)
+    assert math.isnan(no_step.chan_lai_standard_error(np.zeros((0, 3))))
     two_roots_one_weightless = Genealogy(np.array([[0, 1, 1]]), np.array([True]), 3)
     assert math.isnan(two_roots_one_weightless.standard_error(np.array([0.0, 0.5, 0.5]), np.array([0.0, 1.0, 2.0])))
 
