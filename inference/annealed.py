@@ -29,10 +29,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import AllWeightsZeroError, PPLScalingError
 from ppl_scaling.inference.genealogy import Genealogy
+from ppl_scaling.inference.group_view import Costs
 from ppl_scaling.inference.method import Method, OnStep, name_of
-from ppl_scaling.inference.moves import Costs, Population, cut_and_regrow, write
+from ppl_scaling.inference.moves import Population, cut_and_regrow, write
 from ppl_scaling.inference.particle_summary import settled, summary
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.results import ParticleFilterResult, Result
@@ -115,16 +117,14 @@ class AnnealedSMC(Method):
         SMCFilter(model, proposal, num_particles, resampling=resampling)  # reports what is wrong with these
         if not 0 < ess_target < 1:
             raise ValueError(f"expected ess_target to be in (0, 1), got {ess_target}")
-        if isinstance(num_moves, bool) or not isinstance(num_moves, int) or num_moves < 0:
-            raise ValueError(f"expected num_moves to be an integer of at least 0, got {num_moves!r}")
         if powers is not None:
             powers = tuple(float(power) for power in powers)
             if not powers or powers[-1] != 1 or not all(a < b for a, b in zip((0.0, *powers), powers, strict=False)):
                 raise ValueError(f"expected powers that increase from above 0 to 1, got {powers}")
         self.proposal = proposal
-        self.num_particles = num_particles
+        self.num_particles = check_integer("num_particles", num_particles)
         self.ess_target = ess_target
-        self.num_moves = num_moves
+        self.num_moves = check_integer("num_moves", num_moves, 0)
         self.powers = powers
         self.resampling = resampling
 

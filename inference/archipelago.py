@@ -56,6 +56,9 @@ class IslandFilter(SMCFilter):
         self.num_islands = num_islands
         self.island_size = self.group_size // num_islands
         self.exchange_threshold = exchange_threshold
+
+    def _start(self) -> None:
+        super()._start()
         self.island_ancestors: list[tuple[tuple[int, ...], Tensor, Tensor]] = []
 
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import ScoreError
 from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.results import ParticleFilterResult
@@ -69,6 +70,9 @@ class AuxiliaryFilter(SMCFilter):
         super().__init__(*args, **settings)
         self.num_lookahead = num_lookahead
         self.defensive_share = defensive_share
+
+    def _start(self) -> None:
+        super()._start()
         self.trial_tokens = [0] * self.num_groups
         self.trial_scores = [0] * self.num_groups
 
@@ -157,8 +161,6 @@ class AuxiliaryParticleFilter(ParticleFilter):
         defensive_share: float = 0.1,
         **settings: Any,
     ) -> None:
-        if isinstance(num_lookahead, bool) or not isinstance(num_lookahead, int) or num_lookahead < 1:
-            raise ValueError(f"expected num_lookahead to be an integer of at least 1, got {num_lookahead!r}")
         if not 0 < defensive_share < 1:
             raise ValueError(f"expected defensive_share to be in (0, 1), got {defensive_share}")
         for name in ("step", "advance", "transition"):
@@ -168,7 +170,7 @@ class AuxiliaryParticleFilter(ParticleFilter):
                 )
         if model.reward_model is None:
             raise ValueError("expected a model with a reward model, whose scores are looked ahead for, got none")
-        self.num_lookahead = num_lookahead
+        self.num_lookahead = check_integer("num_lookahead", num_lookahead)
         self.defensive_share = defensive_share
         super().__init__(model, proposal, **settings)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 from torch import Tensor
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.models.labels import check_labels
 
 __all__ = ["ScoreMetrics", "score_metrics"]
@@ -83,8 +84,7 @@ def score_metrics(
     >>> metrics.auc
     1.0
     """
-    if num_bins < 1:
-        raise ValueError(f"expected num_bins >= 1, got {num_bins}")
+    num_bins = check_integer("num_bins", num_bins)
     checked = check_labels(score_logits, labels, counts)
     logits, shares, weights = (np.asarray(one) for one in checked)
     total = weights.sum()

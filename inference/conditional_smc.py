@@ -21,7 +21,9 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.inference.ancestor_sampling import check_rehearsable, rehearse
+from ppl_scaling.inference.records import latent_name
 from ppl_scaling.inference.resampling import multinomial
 from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.inference.smc_filter import SMCFilter
@@ -42,7 +44,7 @@ class Reference:
     token_blocks : sequence of sequence of int
         Tokens of each step, up to its end.
     latents : mapping of str to array or Tensor
-        Values of the model's other latent sites, such as a temperature.
+        Values of the model's other latent sites, such as a temperature; those of step ``t`` have names that end in ``_{t}``.
     log_likelihood : float
         Of all its observations, with the likelihood's own power; NaN if it is not known.
     trajectory : Trajectory, optional
@@ -110,16 +112,14 @@ class ConditionalSMCFilter(SMCFilter):
         lookahead: int | None = None,
         powers: Sequence[float] | None = None,
     ) -> None:
-        if num_particles < 2:
-            raise ValueError(f"expected num_particles to be at least 2, the reference and a free one, got {num_particles}")
-        if lookahead is not None and lookahead < 1:
-            raise ValueError(f"expected lookahead to be at least 1, got {lookahead}")
+        check_integer("num_particles", num_particles, 2)  # the reference and a free one
+        if lookahead is not None:
+            lookahead = check_integer("lookahead", lookahead)
         if ancestor_sampling:
             check_rehearsable(model)
         self.references = list(references)
         self.ancestor_sampling = ancestor_sampling
         self.lookahead = lookahead
-        self.num_rehearsed = [0] * len(self.references)
         given = {group: {0: one.token_blocks} for group, one in enumerate(self.references)}
         self._program = model
         super().__init__(
@@ -130,6 +130,10 @@ class ConditionalSMCFilter(SMCFilter):
             ess_threshold=ess_threshold,
             resampling=multinomial,
         )
+
+    def _start(self) -> None:
+        super()._start()
+        self.num_rehearsed = [0] * len(self.references)
 
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:
         """Keep the reference at position 0 and draw the others independently."""
@@ -167,12 +171,12 @@ class _WithReferences:
         self._references = references
 
     def init(self, state: Any, *args: Any) -> None:
-        with _GivenLatents(self._values(state)):
+        with _GivenLatents(self._values(state), 0):
             self.program.init(state, *args)
 
-    def step(self, state: Any, *args: Any) -> None:
-        with _GivenLatents(self._values(state)):
-            self.program.step(state, *args)
+    def step(self, state: Any, t: int, *args: Any) -> None:
+        with _GivenLatents(self._values(state), t):
+            self.program.step(state, t, *args)
 
     def _values(self, state: Any) -> dict[int, Mapping[str, Any]]:
         return {
@@ -183,16 +187,18 @@ class _WithReferences:
 
 
 class _GivenLatents(Messenger):
-    """Overwrites what was drawn for some particles."""
+    """Overwrites what was drawn for some particles at step ``t``."""
 
-    def __init__(self, values: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, values: Mapping[int, Mapping[str, Any]], t: int) -> None:
         super().__init__()
         self._values = values
+        self._t = t
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if msg["is_observed"] or not self._values:
             return
+        name = latent_name(msg["name"], self._t)
         for slot, latents in self._values.items():
-            if msg["name"] in latents:
+            if name in latents:
                 # In place: the trace around this program has the value already.
-                msg["value"][slot] = torch.as_tensor(latents[msg["name"]], device=msg["value"].device)
+                msg["value"][slot] = torch.as_tensor(latents[name], device=msg["value"].device)

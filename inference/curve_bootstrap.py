@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.inference.evaluation_file import EvaluationRecord
 
 __all__ = ["Curve", "bootstrap_curves", "first_reach", "interpolated", "isotonic"]
@@ -57,8 +58,7 @@ def bootstrap_curves(
     methods = list(dict.fromkeys(method for method, _ in cells))
     if reference not in methods:
         raise ValueError(f"expected a reference among {', '.join(methods)}, got {reference!r}")
-    if num_resamples < 1:
-        raise ValueError(f"expected num_resamples to be at least 1, got {num_resamples}")
+    num_resamples = check_integer("num_resamples", num_resamples)
     if not 0 < level < 1:
         raise ValueError(f"expected level to be between 0 and 1, got {level}")
     common = sorted(set.intersection(*({one.index for one in records} for records in cells.values())))

@@ -97,6 +97,9 @@ class EntropicFilter(SMCFilter):
         self.schedule = schedule
         self.early_phase = early_phase
         self.corrected = corrected
+
+    def _start(self) -> None:
+        super()._start()
         self.temperatures: list[tuple[tuple[int, ...], Tensor]] = []
 
     def choose_ancestors(self) -> tuple[Tensor, Tensor]:

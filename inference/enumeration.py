@@ -103,12 +103,9 @@ def enumerate_posterior(model: LanguageModelStateSpace, prompt: str, *, max_traj
             return 0.0, math.inf
         logit = reward.score_logit(prompt, text)
         after, before = torch.tensor([logit, logit_before], dtype=torch.float64)
-        power = float(likelihood.log_increment(after, before)) if likelihood.beta else 0.0
-        return power * likelihood.beta if likelihood.beta else 0.0, logit
+        return float(likelihood.tempered(likelihood.log_increment(after, before))), logit
 
     def extend(steps: tuple[str, ...], text: str, num_tokens: int, prior: float, weight: float, logit: float) -> None:
-        if len(leaves) > max_trajectories:
-            raise ValueError(f"expected at most {max_trajectories} trajectories, got more; make the model smaller")
         for step, length, log_prob, finished, exhausted in language.steps(
             prompt,
             text,
@@ -121,6 +118,8 @@ def enumerate_posterior(model: LanguageModelStateSpace, prompt: str, *, max_traj
             so_far = (*steps, step), text + step, num_tokens + length, prior + log_prob, weight + gain
             if finished or exhausted or len(so_far[0]) == model.max_steps:
                 leaves.append((so_far[0], so_far[1], so_far[3], so_far[3] + so_far[4], finished))
+                if len(leaves) > max_trajectories:
+                    raise ValueError(f"expected at most {max_trajectories} trajectories, got more; make the model smaller")
             else:
                 extend(*so_far, next_logit)
 

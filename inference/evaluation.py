@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.evaluation_file import EvaluationFile, EvaluationRecord
@@ -73,20 +74,18 @@ class Evaluation:
     ) -> None:
         if not problems:
             raise ValueError("expected at least one problem, got none")
-        if batch_size < 1:
-            raise ValueError(f"expected batch_size to be at least 1, got {batch_size}")
-        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError(f"expected seeds that are integers >= 0 and differ, got {list(seeds)}")
+        self.batch_size = check_integer("batch_size", batch_size)
+        self.seeds = [check_integer("a seed", seed, 0) for seed in seeds]
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"expected at least one seed, and seeds that differ, got {self.seeds}")
         self.problems = list(problems)
-        self.seeds = list(seeds)
-        self.batch_size = batch_size
         digest = hashlib.sha256(json.dumps([[one.id, one.problem, one.answer] for one in problems]).encode()).hexdigest()
         fingerprint = {
             "version": version("ppl-scaling"),
             "problems": digest,
             "num_problems": len(problems),
             "seeds": self.seeds,
-            "batch_size": batch_size,
+            "batch_size": self.batch_size,
             **settings,
         }
         self._file = EvaluationFile(path, fingerprint, overwrite=overwrite)

@@ -175,7 +175,7 @@ def scaling_curve(
     Raises
     ------
     ValueError
-        If the reference is none of the methods.
+        If the reference is none of the methods, a cell has no records, or cells that are compared have no problem in common.
     """
     methods = list(dict.fromkeys(method for method, _ in cells))
     if reference is not None and reference not in methods:
@@ -188,6 +188,8 @@ def scaling_curve(
         if against is not None:
             ours, theirs = accuracy_by_problem(records), accuracy_by_problem(against)
             gains = np.array([ours[index] - theirs[index] for index in ours if index in theirs])
+            if not len(gains):
+                raise ValueError(f"expected {method} and {reference} at {budget} to have problems in common, got none")
             difference = (float(gains.mean()), *bootstrap_interval(gains))
         tokens = summary.generated_tokens / summary.num_records
         points.append(CurvePoint(method, budget, summary, tokens, *difference))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,12 +12,36 @@ import torch
 from numpy.typing import NDArray
 
 from ppl_scaling.inference.genealogy import Genealogy
-from ppl_scaling.inference.records import StepRecord
+from ppl_scaling.inference.records import StepRecord, latent_name
 from ppl_scaling.inference.results import Trajectory
+from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.sessions import ParticleSessions
 
-__all__ = ["GroupView"]
+__all__ = ["Costs", "GroupView", "read_group"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run has cost one group; costs add up.
+
+    Attributes
+    ----------
+    generated_tokens : int
+        Tokens drawn; steps that were replayed are not.
+    lm_tokens_forwarded, prm_tokens_forwarded, prm_calls : int
+        Replayed steps are counted.
+    draft_tokens_forwarded : int
+    """
+
+    generated_tokens: int = 0
+    lm_tokens_forwarded: int = 0
+    prm_tokens_forwarded: int = 0
+    prm_calls: int = 0
+    draft_tokens_forwarded: int = 0
+
+    def __add__(self, other: Costs) -> Costs:
+        return Costs(*(mine + its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 class GroupView:
@@ -39,9 +65,9 @@ class GroupView:
         """Return a field of the records of steps 1 to T."""
         rows = [
             getattr(record, name)[position].cpu().numpy()
-            for record, position in zip(self.records[1:], self._positions[1:], strict=True)
+            for record, position in zip(self.records, self._positions, strict=True)
         ]
-        return np.stack(rows)
+        return np.stack(rows)[1:]  # those of ``init`` say what an empty array looks like
 
     def last(self, name: str) -> NDArray[Any]:
         """Return a field of the last record."""
@@ -76,10 +102,13 @@ class GroupView:
         return sum(length > 0 for t in range(1, len(self.records)) for length in self.num_tokens(t))
 
     def latents(self) -> dict[str, NDArray[Any]]:
-        """Sites other than blocks, scores and log-likelihoods, followed along the lineages."""
+        """Sites other than blocks, scores and log-likelihoods, followed along the lineages.
+
+        Steps may use one name for sites of their own, so a site of step ``t`` ends in ``_{t}`` here, as ``x_{t}`` does.
+        """
         lineages = self.genealogy.lineages()
         return {
-            name: self.site(t, name)[lineages[t]]
+            latent_name(name, t): self.site(t, name)[lineages[t]]
             for t, record in enumerate(self.records)
             for name in record.sites
             if name not in (f"x_{t}", f"score_{t}", f"log_likelihood_{t}")
@@ -110,7 +139,7 @@ class GroupView:
                     break
                 blocks.append(written[t - 1][slot])
                 texts.append(texts_written[t - 1][slot])
-                if self._sessions.reward is not None:
+                if f"score_{t}" in self.records[t].sites:
                     scores.append(float(self.site(t, f"score_{t}")[slot]))
                 if f"log_likelihood_{t}" in self.records[t].sites:
                     totals.append(float(self.site(t, f"log_likelihood_{t}")[slot]))
@@ -133,3 +162,24 @@ class GroupView:
                 )
             )
         return tuple(trajectories)
+
+
+def read_group(
+    smc: SMCFilter, group: int, given: Mapping[int, Sequence[Sequence[int]]] | None = None
+) -> tuple[GroupView, Costs]:
+    """Read back what a filter has written in a group and what that has cost; ``given`` steps were not drawn."""
+    sessions: ParticleSessions = smc.state.sessions["particles"]
+    view = GroupView([record for record in smc.history if group in record.groups], sessions, group, smc.group_size)
+    written = [view.token_blocks(t) for t in range(1, len(view.records))]
+    replayed = sum(
+        len(blocks[particle]) for particle, steps in (given or {}).items() for blocks, _ in zip(written, steps, strict=False)
+    )
+    draft: ParticleSessions | None = smc.state.sessions.get("draft")
+    cost = Costs(
+        generated_tokens=view.generated_tokens - replayed,
+        lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
+        prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
+        prm_calls=0 if sessions.reward is None else view.num_blocks,
+        draft_tokens_forwarded=0 if draft is None else int(draft.language.tokens_forwarded[group]),
+    )
+    return view, cost

@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.archipelago import IslandFilter
@@ -91,14 +92,8 @@ class Islands(Method):
     ) -> None:
         answer_format = replicated.answer_format if answer_format is None else answer_format
         super().__init__(replicated.model, choice=choice or replicated.choice, answer_format=answer_format)
-        limits = {"num_replicates": (num_replicates, 2), "max_replicates": (max_replicates, 2)}
-        for name, (number, least) in limits.items():
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise ValueError(f"expected {name} to be an integer of at least {least}, got {number!r}")
         if target_standard_error is not None and not target_standard_error > 0:
             raise ValueError(f"expected target_standard_error to be above 0, got {target_standard_error}")
-        if max_generated_tokens is not None and not max_generated_tokens > 0:
-            raise ValueError(f"expected max_generated_tokens to be above 0, got {max_generated_tokens}")
         if not 0 < exchange_threshold <= 1:
             raise ValueError(f"expected exchange_threshold to be in (0, 1], got {exchange_threshold}")
         if exchange and target_standard_error is not None:
@@ -106,12 +101,14 @@ class Islands(Method):
         if exchange and type(replicated) is not ParticleFilter:
             raise TypeError(f"expected a ParticleFilter to exchange islands of, got {type(replicated).__name__}")
         self.replicated = replicated
-        self.num_replicates = num_replicates
+        self.num_replicates = check_integer("num_replicates", num_replicates, 2)
         self.exchange = exchange
         self.exchange_threshold = exchange_threshold
         self.target_standard_error = target_standard_error
-        self.max_replicates = max_replicates
-        self.max_generated_tokens = max_generated_tokens
+        self.max_replicates = check_integer("max_replicates", max_replicates, 2)
+        self.max_generated_tokens = (
+            None if max_generated_tokens is None else check_integer("max_generated_tokens", max_generated_tokens)
+        )
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.results import CHOICES, Result
 from ppl_scaling.inference.smc_filter import SMCFilter
@@ -115,12 +116,19 @@ class Method(ABC):
         -------
         list of Result or PPLScalingError
             In the order of the problems. A group whose weights are all zero fails alone, and has its error here.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a problem is no text, is empty or too long for a model, or the seed is no such integer.
+        PPLScalingError
+            If the batch fails as a whole, as by a score that is no number.
         """
         if isinstance(problems, str):
             raise TypeError("expected a sequence of problems, got one string; use run, or put it in a list")
         if not problems:
             return []
-        seed = fresh_seed() if seed is None else seed
+        seed = fresh_seed() if seed is None else check_integer("seed", seed, 0)
         started = time.perf_counter()
         with seeded(seed):
             outcomes = self._infer(problems, seed, on_step)
@@ -147,8 +155,8 @@ def drive(smc: SMCFilter, problems: Sequence[str], max_steps: int, on_step: OnSt
     PPLScalingError
         If something fails that is not a matter of one group.
     """
-    smc.init(problems)
     try:
+        smc.init(problems)
         for t in range(1, max_steps + 1):
             smc.step(t)
             ended = smc.state.ended()

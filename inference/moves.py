@@ -40,39 +40,15 @@ import torch
 from numpy.typing import NDArray
 
 from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.inference.group_view import GroupView
+from ppl_scaling.inference.group_view import Costs, GroupView, read_group
 from ppl_scaling.inference.method import OnStep, drive
 from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.models.proposals import GivenSteps
-from ppl_scaling.models.sessions import ParticleSessions
 
-__all__ = ["Costs", "NoAnswers", "Population", "check_latents", "cut_and_regrow", "read_group", "write"]
+__all__ = ["NoAnswers", "Population", "check_latents", "cut_and_regrow", "write"]
 
 Steps = Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a run has cost one group; costs add up.
-
-    Attributes
-    ----------
-    generated_tokens : int
-        Tokens drawn; steps that were replayed are not.
-    lm_tokens_forwarded, prm_tokens_forwarded, prm_calls : int
-        Replayed steps are counted.
-    draft_tokens_forwarded : int
-    """
-
-    generated_tokens: int = 0
-    lm_tokens_forwarded: int = 0
-    prm_tokens_forwarded: int = 0
-    prm_calls: int = 0
-    draft_tokens_forwarded: int = 0
-
-    def __add__(self, other: Costs) -> Costs:
-        return Costs(*(mine + its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +127,7 @@ def write(
     populations: list[Population | PPLScalingError] = []
     costs = []
     for group, problem in enumerate(problems):
-        view, cost = read_group(smc, group, num_particles, given.get(group))
+        view, cost = read_group(smc, group, given.get(group))
         costs.append(cost)
         if group in smc.failures:
             populations.append(smc.failures[group])
@@ -160,27 +136,6 @@ def write(
         trajectories = view.trajectories(np.full(num_particles, 1 / num_particles), NoAnswers())
         populations.append(Population(problem, trajectories, view.last("log_weights")))
     return populations, costs
-
-
-def read_group(
-    smc: SMCFilter, group: int, num_particles: int, given: Mapping[int, Steps] | None = None
-) -> tuple[GroupView, Costs]:
-    """Read back what a filter has written in a group and what that has cost; ``given`` steps were not drawn."""
-    sessions: ParticleSessions = smc.state.sessions["particles"]
-    view = GroupView([record for record in smc.history if group in record.groups], sessions, group, num_particles)
-    written = [view.token_blocks(t) for t in range(1, len(view.records))]
-    replayed = sum(
-        len(written[t][particle]) for particle, steps in (given or {}).items() for t in range(min(len(steps), len(written)))
-    )
-    draft = smc.state.sessions.get("draft")
-    cost = Costs(
-        generated_tokens=view.generated_tokens - replayed,
-        lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
-        prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
-        prm_calls=0 if sessions.reward is None else view.num_blocks,
-        draft_tokens_forwarded=0 if draft is None else int(draft.language.tokens_forwarded[group]),
-    )
-    return view, cost
 
 
 def cut_and_regrow(

@@ -120,6 +120,11 @@ class ParallelTempering(ParticleGibbs):
     def swap(self, ladder: _Ladder, iteration: int) -> None:
         """Let neighbours swap, beginning at level 0 in even iterations and at level 1 in odd ones."""
         references, walkers = list(ladder.references or ()), list(ladder.walkers)
+        if any(math.isnan(one.log_likelihood) for one in references):
+            raise TypeError(
+                "expected a model that keeps its log-likelihood at the sites log_likelihood_t, which swaps are decided by, "
+                f"got {type(self.model).__name__} without them"
+            )
         for k in range(iteration % 2, len(self.powers) - 1, 2):
             log_probability = swap_log_probability(
                 self.powers[k], self.powers[k + 1], references[k].log_likelihood, references[k + 1].log_likelihood

@@ -18,16 +18,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import answer_posterior
-from ppl_scaling.inference.group_view import GroupView
+from ppl_scaling.inference.group_view import read_group
 from ppl_scaling.inference.method import Method, OnStep, Progress, drive, name_of
+from ppl_scaling.inference.particle_summary import normalized
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.results import ParticleFilterResult, Result, choose_answer
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.likelihoods import Likelihood
-from ppl_scaling.models.sessions import ParticleSessions
 
 __all__ = ["ParticleFilter", "Progress"]
 
@@ -85,7 +86,7 @@ class ParticleFilter(Method):
     ) -> None:
         super().__init__(model, choice=choice, answer_format=answer_format)
         self.proposal = proposal
-        self.num_particles = num_particles
+        self.num_particles = check_integer("num_particles", num_particles)
         likelihood: Likelihood | None = getattr(model, "likelihood", None)
         recommended = Likelihood.ess_threshold if likelihood is None else likelihood.ess_threshold
         self.ess_threshold = recommended if ess_threshold is None else ess_threshold
@@ -122,16 +123,13 @@ class ParticleFilter(Method):
         )
 
     def _result(self, smc: SMCFilter, group: int, problem: str, seed: int) -> ParticleFilterResult:
-        sessions: ParticleSessions = smc.state.sessions["particles"]
-        records = [record for record in smc.history if group in record.groups]
-        view = GroupView(records, sessions, group, self.num_particles)
+        view, costs = read_group(smc, group)
         log_weights = view.last("log_weights")
-        weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
+        weights = normalized(log_weights)
         trajectories = view.trajectories(weights, self.answer_format)
         answers = answer_posterior([one.answer for one in trajectories], weights, view.genealogy, self.answer_format)
         log_weights_by_step = view.series("log_weights")
         error = view.genealogy.log_evidence_standard_error(weights, log_weights_by_step if self.draws_by_weight else None)
-        draft: ParticleSessions | None = smc.state.sessions.get("draft")
         return ParticleFilterResult(
             problem=problem,
             method=self.method,
@@ -152,11 +150,7 @@ class ParticleFilter(Method):
             latents=view.latents(),
             num_particles=self.num_particles,
             num_steps=len(view.records) - 1,
-            generated_tokens=view.generated_tokens,
-            lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
-            prm_calls=0 if sessions.reward is None else view.num_blocks,
-            prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
-            draft_tokens_forwarded=0 if draft is None else int(draft.language.tokens_forwarded[group]),
+            **vars(costs),
             seconds=0.0,
             seed=seed,
             configuration=self.configuration,

@@ -19,9 +19,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.chain_results import ParticleGibbsResult, average_answers, pooled, update_rate
 from ppl_scaling.inference.conditional_smc import ConditionalSMCFilter, Reference
+from ppl_scaling.inference.group_view import Costs
 from ppl_scaling.inference.method import Method, OnStep, drive, name_of
 from ppl_scaling.inference.results import Result, choose_answer
 from ppl_scaling.inference.smc_filter import SMCFilter
@@ -100,17 +102,16 @@ class ParticleGibbs(Method):
         burn_in: int = 0,
     ) -> None:
         super().__init__(model, choice=choice, answer_format=answer_format)
-        if num_iterations < 1:
-            raise ValueError(f"expected num_iterations to be at least 1, got {num_iterations}")
-        if not 0 <= burn_in < num_iterations:
+        num_iterations, burn_in = check_integer("num_iterations", num_iterations), check_integer("burn_in", burn_in, 0)
+        if not burn_in < num_iterations:
             raise ValueError(f"expected burn_in to be from 0 to num_iterations - 1 = {num_iterations - 1}, got {burn_in}")
         if lookahead is not None and not ancestor_sampling:
             raise ValueError(f"expected lookahead only together with ancestor_sampling, got lookahead={lookahead} without")
         self.proposal = proposal
-        self.num_particles = num_particles
+        self.num_particles = check_integer("num_particles", num_particles, 2)
         self.num_iterations = num_iterations
         self.ancestor_sampling = ancestor_sampling
-        self.lookahead = lookahead
+        self.lookahead = None if lookahead is None else check_integer("lookahead", lookahead)
         likelihood: Likelihood | None = getattr(model, "likelihood", None)
         recommended = Likelihood.ess_threshold if likelihood is None else likelihood.ess_threshold
         self.ess_threshold = recommended if ess_threshold is None else ess_threshold
@@ -210,11 +211,7 @@ class ParticleGibbs(Method):
             "answers": answers,
             "no_answer_probability": sum(one.weight for one in trajectories if one.answer is None),
             "trajectories": trajectories,
-            "generated_tokens": sum(one.generated_tokens for one in costs),
-            "lm_tokens_forwarded": sum(one.lm_tokens_forwarded for one in costs),
-            "prm_tokens_forwarded": sum(one.prm_tokens_forwarded for one in costs),
-            "draft_tokens_forwarded": sum(one.draft_tokens_forwarded for one in costs),
-            "prm_calls": sum(one.prm_calls for one in costs),
+            **vars(sum((one.costs for one in costs), Costs())),
             "seconds": 0.0,
             "seed": seed,
             "configuration": self.configuration,

@@ -15,8 +15,8 @@ from ppl_scaling.inference.results import Trajectory, choose_answer
 from ppl_scaling.interfaces import AnswerFormat
 
 if TYPE_CHECKING:
+    from ppl_scaling.inference.group_view import Costs
     from ppl_scaling.inference.method import Method
-    from ppl_scaling.inference.moves import Costs
 
 __all__ = ["normalized", "settled", "summary"]
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["StepRecord"]
+__all__ = ["StepRecord", "latent_name"]
+
+
+def latent_name(name: str, t: int) -> str:
+    """Name of a latent site of step ``t`` among those of a whole run: it ends in ``_{t}``, except for ``init``."""
+    return name if t == 0 or name.endswith(f"_{t}") else f"{name}_{t}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +36,7 @@ class StepRecord:
     log_evidence : Tensor, shape (G,)
         Of all steps so far.
     sites : mapping of str to Tensor
-        Latent and deterministic sites, with ``G * N`` as leading dimension.
+        Latent and deterministic sites, with ``G * N`` as leading dimension, by the names that the program gives them.
     finished, truncated : Tensor, shape (G, N), or None
         Entries of the state after the step.
     """

@@ -32,10 +32,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppl_scaling import host
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import AllWeightsZeroError, PPLScalingError
 from ppl_scaling.inference.genealogy import Genealogy
+from ppl_scaling.inference.group_view import Costs, read_group
 from ppl_scaling.inference.method import OnStep, Progress
-from ppl_scaling.inference.moves import Costs, NoAnswers, Population, check_latents, cut_and_regrow, read_group
+from ppl_scaling.inference.moves import NoAnswers, Population, check_latents, cut_and_regrow
 from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.particle_summary import settled, summary
 from ppl_scaling.inference.results import ParticleFilterResult, Result
@@ -85,10 +87,8 @@ class ResampleMoveFilter(ParticleFilter):
     method: ClassVar[str] = "resample-move particle filter"
 
     def __init__(self, model: Any, proposal: Any | None = None, *, num_moves: int = 1, **settings: Any) -> None:
-        if isinstance(num_moves, bool) or not isinstance(num_moves, int) or num_moves < 0:
-            raise ValueError(f"expected num_moves to be an integer of at least 0, got {num_moves!r}")
+        self.num_moves = check_integer("num_moves", num_moves, 0)
         super().__init__(model, proposal, **settings)
-        self.num_moves = num_moves
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -97,8 +97,8 @@ class ResampleMoveFilter(ParticleFilter):
 
     def _infer(self, problems: Sequence[str], seed: int, on_step: OnStep | None) -> list[Result | PPLScalingError]:
         lanes = [_Lane(problem, place) for place, problem in enumerate(problems)]
-        batch = self._replay(lanes, {}, 0)
         try:
+            batch = self._replay(lanes, {}, 0)
             for t in range(1, self.model.max_steps + 1):
                 if t > 1:
                     batch = self._rejuvenate(batch, t - 1)
@@ -119,10 +119,14 @@ class ResampleMoveFilter(ParticleFilter):
         """Open a filter, which never resamples by itself, and take it through ``t`` known steps."""
         guide = GivenSteps(self.model, given, self.proposal) if given else self.proposal
         smc = SMCFilter(self.model, guide, self.num_particles, num_groups=len(lanes), ess_threshold=0.5 / self.num_particles)
-        smc.init([lane.problem for lane in lanes])
-        for s in range(1, t + 1):
-            smc.step(s)
-        return _Batch(smc, lanes, given, torch.zeros_like(smc.log_weights))
+        batch = _Batch(smc, lanes, given)
+        try:
+            smc.init([lane.problem for lane in lanes])
+            for s in range(1, t + 1):
+                smc.step(s)
+        finally:
+            batch.note_failures()
+        return batch
 
     def _rejuvenate(self, batch: _Batch, t: int) -> _Batch:
         """Resample the groups that need it and move their particles; the batch that goes on from step ``t``."""
@@ -235,13 +239,13 @@ class _Lane:
 class _Batch:
     """A filter between two resamplings.
 
-    ``offsets``, one row for each lane, is what its weights lack to those of whole trajectories.
+    ``offsets``, one row for each lane, is what its weights lack to those of whole trajectories; None if that is nothing.
     """
 
     smc: SMCFilter
     lanes: list[_Lane]
     given: dict[int, dict[int, Any]]
-    offsets: Tensor
+    offsets: Tensor | None = None
 
     def present(self) -> list[_Lane]:
         """Lanes of the groups in the batch, in their order."""
@@ -258,11 +262,12 @@ class _Batch:
         """Read back what a group has written, and charge its lane for it."""
         group = self.lanes.index(lane)
         position = self.smc.groups.index(group)
-        view, cost = read_group(self.smc, group, self.smc.group_size, self.given.get(group))
+        view, cost = read_group(self.smc, group, self.given.get(group))
         check_latents(view)
         lane.costs += cost
         log_weights = self.smc.log_weights[position]
-        whole = torch.where(log_weights == -math.inf, log_weights, log_weights + self.offsets[group])
+        offsets = torch.zeros_like(log_weights) if self.offsets is None else self.offsets[group]
+        whole = torch.where(log_weights == -math.inf, log_weights, log_weights + offsets)
         uniform = np.full(self.smc.group_size, 1 / self.smc.group_size)
         return Population(lane.problem, view.trajectories(uniform, NoAnswers()), whole.cpu().numpy())
 
@@ -271,4 +276,4 @@ class _Batch:
         for group, error in self.smc.failures.items():
             lane = self.lanes[group]
             if lane.outcome is None:
-                lane.outcome = AllWeightsZeroError(error.step, lane.place, f"y_{error.step}")
+                lane.outcome = AllWeightsZeroError(error.step, lane.place, error.site)

@@ -32,8 +32,6 @@ __all__ = [
 
 ResamplingScheme = Callable[[Tensor], Tensor]
 
-_BELOW_ONE = 1 - 2**-53
-
 
 def multinomial(weights: Tensor) -> Tensor:
     """Independent draws. The simplest scheme and the one of the largest variance."""
@@ -46,7 +44,12 @@ def stratified(weights: Tensor) -> Tensor:
 
 
 def systematic(weights: Tensor) -> Tensor:
-    """One uniform number shifts a regular grid: floor or ceiling of ``N W`` copies of each particle."""
+    """One uniform number shifts a regular grid: floor or ceiling of ``N W`` copies of each particle.
+
+    The copies of different particles are not independent: where weights have a regular pattern, such as large and small by
+    turns, the grid may fall in step with it, and the number of copies of many particles together then varies far more than
+    by the other schemes. :func:`ssp` has no such pattern.
+    """
     return _inverse_cdf(weights, (_ranks(weights) + _uniform(weights, (len(weights), 1))) / weights.shape[-1])
 
 
@@ -130,7 +133,8 @@ def _inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
     """Smallest index whose cumulative weight exceeds each uniform number; such an index has a weight above zero."""
     cdf = weights.cumsum(-1)
     cdf = cdf / cdf[..., -1:]  # rounding may leave the last one below 1, where no index would be found
-    return torch.searchsorted(cdf, uniforms.clamp(max=_BELOW_ONE).contiguous(), right=True)
+    below_one = 1 - torch.finfo(cdf.dtype).eps / 2
+    return torch.searchsorted(cdf, uniforms.clamp(max=below_one).contiguous(), right=True)
 
 
 def _ancestors(copies: Tensor) -> Tensor:

@@ -247,7 +247,8 @@ class ParticleFilterResult(Result):
         Final scores.
     finished, truncated : bool array, shape (N,)
     latents : mapping of str to array, each of shape (N, ...)
-        Latent sites other than token blocks, along each particle's own history.
+        Latent sites other than token blocks, along each particle's own history; the names of those of step ``t`` end in
+        ``_{t}``, whatever the program calls them.
     num_particles, num_steps : int
     log_weights_by_step : float array, shape (T, N)
         After each step, since the last resampling, before any other.

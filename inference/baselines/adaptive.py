@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ppl_scaling.inference.baselines.base import check_count
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.inference.baselines.rounds import AdaptiveSampling, Pool
 from ppl_scaling.inference.baselines.stopping import STOPPING_RULES
 from ppl_scaling.interfaces import AnswerFormat
@@ -60,11 +60,10 @@ class AdaptiveSelfConsistency(AdaptiveSampling):
             raise ValueError(f"expected a stopping rule among {', '.join(STOPPING_RULES)}, got {rule!r}")
         if not 0.5 < threshold < 1:
             raise ValueError(f"expected threshold to be in (0.5, 1), got {threshold}")
-        check_count(batch_size=batch_size)
         super().__init__(model, max_completions=max_completions, answer_format=answer_format)
         self.rule = rule
         self.threshold = threshold
-        self.batch_size = batch_size
+        self.batch_size = check_integer("batch_size", batch_size)
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -116,9 +115,8 @@ class EarlyStoppingSelfConsistency(AdaptiveSampling):
         window_size: int = 5,
         answer_format: AnswerFormat | None = None,
     ) -> None:
-        check_count(window_size=window_size)
         super().__init__(model, max_completions=max_completions, answer_format=answer_format)
-        self.window_size = window_size
+        self.window_size = check_integer("window_size", window_size)
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.inference.method import Method
 from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.interfaces import AnswerFormat
@@ -127,5 +128,4 @@ def check_count(**numbers: Any) -> None:
         If one is not.
     """
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"expected {name} to be an integer of at least 1, got {number!r}")
+        check_integer(name, number)

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.baselines.adaptive import AdaptiveSelfConsistency
-from ppl_scaling.inference.baselines.base import check_count
 from ppl_scaling.inference.baselines.rounds import Pool
 from ppl_scaling.inference.method import OnStep, name_of
 from ppl_scaling.inference.results import Result
@@ -82,7 +82,6 @@ class DifficultyAdaptiveSelfConsistency(AdaptiveSelfConsistency):
         batch_size: int = 4,
         answer_format: AnswerFormat | None = None,
     ) -> None:
-        check_count(num_presamples=num_presamples, judge_window=judge_window)
         if not callable(difficulty):
             raise TypeError(f"expected difficulty to be a function of a problem, got {difficulty!r}")
         super().__init__(
@@ -93,10 +92,10 @@ class DifficultyAdaptiveSelfConsistency(AdaptiveSelfConsistency):
             batch_size=batch_size,
             answer_format=answer_format,
         )
-        if num_presamples > max_completions:
+        self.num_presamples = check_integer("num_presamples", num_presamples)
+        self.judge_window = check_integer("judge_window", judge_window)
+        if self.num_presamples > self.max_completions:
             raise ValueError(f"expected num_presamples to be at most {max_completions}, got {num_presamples}")
-        self.num_presamples = num_presamples
-        self.judge_window = judge_window
         self.difficulty = difficulty
 
     @property

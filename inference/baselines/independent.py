@@ -19,8 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.inference.baselines.base import Baseline, check_count
+from ppl_scaling.inference.baselines.base import Baseline
 from ppl_scaling.inference.baselines.completions import (
     CompletionsResult,
     TokenCost,
@@ -66,9 +67,8 @@ class IndependentSampling(Baseline):
     budget: ClassVar[str | None] = "num_completions"
 
     def __init__(self, model: Any, *, num_completions: int = 16, answer_format: AnswerFormat | None = None) -> None:
-        check_count(num_completions=num_completions)
         super().__init__(model, answer_format=answer_format)
-        self.num_completions = num_completions
+        self.num_completions = check_integer("num_completions", num_completions)
 
     @abstractmethod
     def weigh(self, trajectories: Sequence[Trajectory]) -> NDArray[np.float64]:
@@ -102,8 +102,7 @@ class IndependentSampling(Baseline):
             raise TypeError(f"expected a pool of independent completions, got {type(pool).__name__}")
         if (pool.method == Greedy.method) != isinstance(self, Greedy):
             raise ValueError(f"expected completions drawn as {self.method} draws them, got some of {pool.method}")
-        size = pool.num_completions if num_completions is None else num_completions
-        check_count(num_completions=size)
+        size = pool.num_completions if num_completions is None else check_integer("num_completions", num_completions)
         if size > pool.num_completions:
             raise ValueError(f"expected at most the {pool.num_completions} completions of the pool, got {size}")
         trajectories, costs = pool.trajectories[:size], pool.costs[:size]

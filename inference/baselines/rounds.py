@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import group_answers
-from ppl_scaling.inference.baselines.base import Baseline, check_count
+from ppl_scaling.inference.baselines.base import Baseline
 from ppl_scaling.inference.baselines.completions import Completion, TokenCost, draw_completions, failure, fields, vote
 from ppl_scaling.inference.method import OnStep
 from ppl_scaling.inference.results import Result
@@ -101,9 +102,8 @@ class RoundSampling(Baseline):
     def __init__(
         self, model: Any, *, max_completions: int = 40, choice: str = "mode", answer_format: AnswerFormat | None = None
     ) -> None:
-        check_count(max_completions=max_completions)
         super().__init__(model, choice=choice, answer_format=answer_format)
-        self.max_completions = max_completions
+        self.max_completions = check_integer("max_completions", max_completions)
 
     def _draw(
         self, wanted: Mapping[int, int], problems: Sequence[str], pools: Sequence[Pool], on_step: OnStep | None

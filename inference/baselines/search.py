@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.inference.baselines.base import Baseline, check_count, put_together
+from ppl_scaling.inference.baselines.base import Baseline, put_together
 from ppl_scaling.inference.baselines.completions import in_proportion, vote
-from ppl_scaling.inference.group_view import GroupView
+from ppl_scaling.inference.group_view import GroupView, read_group
 from ppl_scaling.inference.method import OnStep, drive
 from ppl_scaling.inference.results import Result, Trajectory, choose_answer
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
-from ppl_scaling.models.sessions import ParticleSessions
 
 __all__ = ["DVTS", "BeamSearch", "TreeSearch"]
 
@@ -86,9 +86,8 @@ class TreeSearch(Baseline):
         choice: str = "best_score",
         answer_format: AnswerFormat | None = None,
     ) -> None:
-        check_count(num_particles=num_particles)
-        beam_width = min(_WIDTH, num_particles) if beam_width is None else beam_width
-        check_count(beam_width=beam_width)
+        num_particles = check_integer("num_particles", num_particles)
+        beam_width = min(_WIDTH, num_particles) if beam_width is None else check_integer("beam_width", beam_width)
         if num_particles % beam_width:
             raise ValueError(f"expected num_particles to be a multiple of beam_width, got {num_particles} and {beam_width}")
         super().__init__(model, choice=choice, answer_format=answer_format)
@@ -128,9 +127,7 @@ class TreeSearch(Baseline):
         ]
 
     def _result(self, smc: SMCFilter, group: int, problem: str, seed: int) -> Result:
-        sessions: ParticleSessions = smc.state.sessions["particles"]
-        records = [record for record in smc.history if group in record.groups]
-        view = GroupView(records, sessions, group, self.num_particles)
+        view, costs = read_group(smc, group)
         ended, slots = self._ended(view)
         trajectories, answers = vote(ended, self._weights(ended, slots), self.answer_format)
         answers = tuple(replace(one, standard_error=math.nan) for one in answers)
@@ -141,10 +138,7 @@ class TreeSearch(Baseline):
             answers=answers,
             no_answer_probability=math.fsum(one.weight for one in trajectories if one.answer is None),
             trajectories=trajectories,
-            generated_tokens=view.generated_tokens,
-            lm_tokens_forwarded=int(sessions.language.tokens_forwarded[group]),
-            prm_tokens_forwarded=0 if sessions.reward is None else int(sessions.reward.tokens_forwarded[group]),
-            prm_calls=view.num_blocks,
+            **vars(costs),
             seconds=0.0,
             seed=seed,
             configuration=self.configuration,

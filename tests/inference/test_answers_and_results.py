@@ -12,7 +12,15 @@ import torch
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.errors import AllWeightsZeroError, NoAnswerError, ScoreError
-from ppl_scaling.inference import Genealogy, ParticleFilter, ParticleFilterResult
+from ppl_scaling.inference import (
+    AnnealedSMC,
+    Genealogy,
+    ParallelTempering,
+    ParticleFilter,
+    ParticleFilterResult,
+    ParticleGibbs,
+    ResampleMoveFilter,
+)
 from ppl_scaling.inference.answers import answer_posterior, group_answers
 from ppl_scaling.models import LanguageModelStateSpace, OddsLikelihood
 from ppl_scaling.tasks import MathAnswers
@@ -160,6 +168,38 @@ def test_a_problem_whose_weights_are_all_zero_fails_alone():
     assert all(isinstance(one, AllWeightsZeroError) for one in impossible().run_batch(["?", "?"], seed=0))
 
 
+@pytest.mark.parametrize("method", [ParticleFilter, AnnealedSMC, ResampleMoveFilter, ParticleGibbs])
+def test_so_does_one_that_is_impossible_from_the_beginning(method):
+    class Picky(LanguageModelStateSpace):
+        def init(self, state, prompts):
+            super().init(state, prompts)
+            doomed = torch.tensor([prompt == "?" for prompt in prompts]).repeat_interleave(state.group_size)
+            pyro.factor("picky", torch.where(doomed, -math.inf, 0.0))
+
+    base = early_ends(LIKELIHOODS["twist"])
+    model = Picky(base.language_model, base.reward_model, base.likelihood, max_steps=4)
+    picky = method(model, num_particles=4, answer_format=LastLetter())
+    for problems in (["!", "?"], ["?", "?"]):
+        outcomes = picky.run_batch(problems, seed=0)
+        for problem, outcome in zip(problems, outcomes, strict=True):
+            assert isinstance(outcome, AllWeightsZeroError) == (problem == "?")
+        assert outcomes[1].step == 0 and outcomes[1].site == "picky"
+
+
+def test_a_program_may_leave_out_the_sites_of_its_scores():
+    class Quiet(LanguageModelStateSpace):
+        def step(self, state, t):
+            with pyro.poutine.block(hide=[f"score_{t}", f"log_likelihood_{t}"]):
+                super().step(state, t)
+
+    base = early_ends(LIKELIHOODS["twist"])
+    model = Quiet(base.language_model, base.reward_model, base.likelihood, max_steps=4)
+    result = ParticleFilter(model, num_particles=5, answer_format=LastLetter()).run("?", seed=0)
+    assert np.isnan(result.scores).all() and not any(one.scores for one in result.trajectories)
+    with pytest.raises(TypeError, match=r"that keeps its log-likelihood .* got Quiet without"):
+        ParallelTempering(model, num_particles=3, answer_format=LastLetter()).run("?", seed=0)
+
+
 def test_groups_may_die_when_all_others_have_ended():
     language = FiniteLanguageModel({"": {"a": 0.5, "b": 0.5, "$": 0.0}, "!": {"$": 1.0}, "?": {"a": 1.0}})
     reward = FunctionRewardModel(lambda prompt, text: 0.0 if len(text) >= 3 else 0.5)
@@ -187,7 +227,11 @@ def test_a_score_that_is_no_number_is_named_with_step_and_particle():
         (lambda: ParticleFilter(early_ends(None)).run("  "), ValueError, "prompt with some text, got '  '"),
         (lambda: ParticleFilter(early_ends(None)).run(7), TypeError, "prompt to be a string, got int"),
         (lambda: ParticleFilter(early_ends(None)).run_batch("?"), TypeError, "sequence of problems, got one string"),
-        (lambda: LanguageModelStateSpace(None, None, max_steps=0), ValueError, "max_steps to be an integer of at least 1, got 0"),
+        (
+            lambda: LanguageModelStateSpace(None, None, max_steps=0),
+            ValueError,
+            "max_steps to be an integer of at least 1, got 0",
+        ),
         (lambda: LanguageModelStateSpace(None, None, temperature=0.0), ValueError, "temperature above 0, got 0"),
         (lambda: OddsLikelihood(temperature=-1.0), ValueError, "temperature to be a finite number > 0, got -1.0"),
         (lambda: OddsLikelihood(beta=-1.0), ValueError, "beta to be a finite number >= 0, got -1.0"),

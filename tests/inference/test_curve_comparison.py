@@ -202,7 +202,7 @@ def test_mistakes():
         compare_at_tokens(cells, reference="none")
     with pytest.raises(ValueError, match=r"budgets of ours among \[1, 2\], got \[4\]"):
         budget_ratios(cells, reference="ours", budgets=[4])
-    with pytest.raises(ValueError, match="num_resamples to be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_resamples to be an integer of at least 1, got 0"):
         budget_ratios(cells, reference="ours", num_resamples=0)
     with pytest.raises(ValueError, match=r"level to be between 0 and 1, got 95"):
         compare_at_tokens(cells, reference="ours", level=95)

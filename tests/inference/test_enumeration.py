@@ -85,6 +85,10 @@ def test_what_cannot_be_enumerated():
     model = truncation(LIKELIHOODS["twist"])
     with pytest.raises(ValueError, match="at most 10 trajectories, got more"):
         enumerate_posterior(model, "?", max_trajectories=10)
+    flat = LanguageModelStateSpace(FiniteLanguageModel({"": {"a": 0.5, "b": 0.3, "$": 0.2}}), None, max_steps=1)
+    assert len(enumerate_posterior(flat, "?", max_trajectories=3).trajectories) == 3
+    with pytest.raises(ValueError, match="at most 2 trajectories, got more"):
+        enumerate_posterior(flat, "?", max_trajectories=2)
     model.language_model = object()
     with pytest.raises(TypeError, match="a language model with a method 'steps', got object"):
         enumerate_posterior(model, "?")

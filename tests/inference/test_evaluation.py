@@ -215,10 +215,10 @@ def test_two_runs_do_not_write_one_file(tmp_path):
     ("changes", "message"),
     [
         ({"problems": []}, "at least one problem, got none"),
-        ({"batch_size": 0}, "batch_size to be at least 1, got 0"),
-        ({"seeds": ()}, r"seeds that are integers >= 0 and differ, got \[\]"),
+        ({"batch_size": 0}, "batch_size to be an integer of at least 1, got 0"),
+        ({"seeds": ()}, r"at least one seed, and seeds that differ, got \[\]"),
         ({"seeds": (1, 1)}, r"got \[1, 1\]"),
-        ({"seeds": (-1,)}, r"got \[-1\]"),
+        ({"seeds": (-1,)}, "a seed to be an integer of at least 0, got -1"),
     ],
 )
 def test_settings_are_checked(tmp_path, changes, message):

@@ -94,6 +94,9 @@ def test_differences_are_paired():
     assert row["accuracy"] == 0.6 and row["budget"] == 4 and "summary" not in row
     with pytest.raises(ValueError, match="expected a reference among ours, base, got 'none'"):
         scaling_curve(cells, reference="none")
+    cells["base", 4] = [record(100, True)]
+    with pytest.raises(ValueError, match="ours and base at 4 to have problems in common, got none"):
+        scaling_curve(cells, reference="base")
 
 
 def test_peak_memory_is_that_of_a_process_with_torch():

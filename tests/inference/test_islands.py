@@ -153,7 +153,7 @@ def test_all_replicates_failing_is_the_failure_of_the_problem():
         ({"num_replicates": 1}, ValueError, "num_replicates to be an integer of at least 2, got 1"),
         ({"max_replicates": 0}, ValueError, "max_replicates to be an integer of at least 2, got 0"),
         ({"target_standard_error": 0.0}, ValueError, "target_standard_error to be above 0, got 0.0"),
-        ({"max_generated_tokens": 0}, ValueError, "max_generated_tokens to be above 0, got 0"),
+        ({"max_generated_tokens": 0}, ValueError, "max_generated_tokens to be an integer of at least 1, got 0"),
         ({"exchange_threshold": 2}, ValueError, r"exchange_threshold to be in \(0, 1\], got 2"),
         ({"exchange": True, "target_standard_error": 0.1}, ValueError, "either exchange or target_standard_error"),
     ],

@@ -7,6 +7,8 @@ it, more with every sweep.
 from itertools import product
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -94,6 +96,32 @@ def test_from_a_bad_start_the_average_approaches_the_posterior(past):
         {key: np.mean([one.get(key, 0.0) for one in of_chain]) for key in exact} for of_chain in zip(*shares, strict=True)
     ]
     assert_law(averages, exact)
+
+
+def test_sites_of_one_name_in_several_steps_are_several_latents():
+    """A result keeps all of them along the lineages, and a chain each in its own step."""
+
+    class Moody(LanguageModelStateSpace):
+        def step(self, state, t):
+            super().step(state, t)
+            state["mood"] = pyro.deterministic("seen", pyro.sample("mood", dist.Normal(float(t), 0.1)))
+
+    base = early_ends(LIKELIHOODS["twist"])
+    model = Moody(base.language_model, base.reward_model, base.likelihood, max_steps=4)
+    result = ParticleFilter(model, num_particles=20, answer_format=LastLetter()).run("?", seed=0)
+    names = [f"mood_{t}" for t in range(1, result.num_steps + 1)]
+    assert result.num_steps > 1 and set(names) <= set(result.latents)
+    for t, name in enumerate(names, start=1):
+        assert np.abs(result.latents[name] - t).max() < 1.0
+    with seeded(0):
+        gibbs = ParticleGibbs(model, num_particles=3, answer_format=LastLetter())
+        reference = gibbs.sweep(["?"])[0].draw
+        smc = gibbs._filter(1, [reference], None)
+        smc.init(["?"])
+        for t in (1, 2):
+            smc.step(t)
+    for t, record in enumerate(smc.history[1:], start=1):
+        assert record.sites["mood"][0] == float(reference.latents[f"mood_{t}"])
 
 
 def test_latents_of_the_reference_are_kept():
@@ -305,11 +333,11 @@ def test_standard_error_of_a_chain():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_particles": 1}, "num_particles to be at least 2"),
-        ({"num_iterations": 0}, "num_iterations to be at least 1"),
+        ({"num_particles": 1}, "num_particles to be an integer of at least 2, got 1"),
+        ({"num_iterations": 0}, "num_iterations to be an integer of at least 1, got 0"),
         ({"burn_in": 4}, "burn_in to be from 0 to num_iterations - 1 = 3"),
         ({"lookahead": 2}, "lookahead only together with ancestor_sampling"),
-        ({"lookahead": 0, "ancestor_sampling": True}, "lookahead to be at least 1"),
+        ({"lookahead": 0, "ancestor_sampling": True}, "lookahead to be an integer of at least 1, got 0"),
         ({"ess_threshold": 0.0}, r"ess_threshold to be in \(0, 1\]"),
         ({"choice": "best"}, "a final choice among"),
     ],

@@ -67,12 +67,15 @@ def test_groups_are_resampled_separately(scheme):
 
 
 @SCHEMES
-@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53])
+@pytest.mark.parametrize(
+    ("uniform", "dtype"),
+    [(0.0, torch.float64), (0.5, torch.float64), (1 - 2**-53, torch.float64), (1 - 2**-24, torch.float32)],
+)
 @pytest.mark.parametrize("size", [3, 7, 256])
-def test_extreme_uniform_numbers_stay_in_range(scheme, uniform, size, monkeypatch):
+def test_extreme_uniform_numbers_stay_in_range(scheme, uniform, dtype, size, monkeypatch):
     """Cumulative weights that round below one, and uniform numbers at both ends, give no index outside the particles."""
     monkeypatch.setattr(torch, "rand", lambda shape, **kind: torch.full(tuple(shape), uniform, **kind))
-    weights = torch.full((1, size), 1 / size, dtype=torch.float64)
+    weights = torch.full((1, size), 1 / size, dtype=dtype)
     weights[0, -1] = 0.0
     weights = weights / weights.sum() * (1 - 1e-15)
     ancestors = scheme(weights)

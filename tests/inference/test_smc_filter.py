@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -239,6 +240,7 @@ def test_a_weight_that_is_no_number_is_an_error_with_step_and_particle(value):
     ("settings", "message"),
     [
         ({"num_particles": 0}, "num_particles to be an integer of at least 1, got 0"),
+        ({"num_particles": True}, "num_particles to be an integer of at least 1, got True"),
         ({"num_particles": 2.5}, "num_particles to be an integer of at least 1, got 2.5"),
         ({"num_groups": -1}, "num_groups to be an integer of at least 1, got -1"),
         ({"ess_threshold": 0.0}, r"ess_threshold to be in \(0, 1\], got 0.0"),
@@ -250,6 +252,21 @@ def test_bad_settings(settings, message):
         SMCFilter(LinearGaussian(), **settings)
     with pytest.raises(TypeError, match="resampling to be a function"):
         SMCFilter(LinearGaussian(), resampling="systematic")
+
+
+def test_a_number_of_numpy_is_a_number():
+    smc = SMCFilter(LinearGaussian(), num_particles=np.int64(8), num_groups=np.int32(2))
+    smc.init()
+    assert smc.log_weights.shape == (2, 8) and type(smc.group_size) is int
+
+
+def test_a_site_of_no_dimensions_is_one_of_every_particle():
+    class Constant(LinearGaussian):
+        def step(self, state, t, y):
+            super().step(state, t, y)
+            pyro.deterministic("data", y)
+
+    assert run(Constant(), num_groups=2).history[1].sites["data"].shape == (200,)
 
 
 def test_absorbing_particles_keep_their_weights():
