@@ -140,6 +140,7 @@ def test_scores_that_are_tried_are_those_that_would_be_given(tiny_prm, pair_toke
         return session
 
     session, fresh = begun(), begun()
+    assert [part.shape for part in session.rehearse([[]] * 4)] == [(4, 0), (4, 0)]
     read = session.tokens_forwarded.clone()
     logits, fits = session.rehearse(steps)
     long = kind == "finite"

@@ -80,13 +80,17 @@ def test_longest_common_beginning(old, new, expected):
 def test_rows_without_room_are_left_alone_and_the_others_go_on(tiny_prm):
     session = tiny_prm.start(["p", "q"], 2)
     session.score(["a", "b", "c", "d"])
-    logits = session.score(["e", "x" * 300, "f", "y" * 300])
+    steps = ["e", "x" * 300, "f", "y" * 300]
+    assert session.fits(steps).tolist() == [True, False, True, False]
+    logits = session.score(steps)
     assert logits.isnan().tolist() == [False, True, False, True]
     session.select(torch.tensor([2, 0, 1]))
     logits = session.score(["g", "h", "i"])
     for logit, (problem, steps) in zip(logits, [("q", "cfg"), ("p", "aeh"), ("p", "bi")], strict=True):
         assert float(logit) == pytest.approx(whole(tiny_prm, problem, list(steps)), abs=1e-4)
     assert tiny_prm.start(["p"], 1).score(["x" * 300]).isnan().all(), "no row fits"
+    with pytest.raises(ValueError, match="context of 192 tokens"):
+        tiny_prm.start(["x" * 192], 1)
 
 
 def test_a_step_list_that_is_reused_is_laid_out_anew(tiny_prm):

@@ -5,7 +5,6 @@ import torch
 from transformers import LlamaForTokenClassification
 
 from ppl_scaling.backends import TokenClassificationRewardModel
-from ppl_scaling.errors import BackendError, ConstantScoreError
 from tests.conftest import tiny_config
 
 
@@ -48,18 +47,6 @@ def test_white_space_around_a_step_does_not_matter(tiny_prm):
     assert scores.tolist() == pytest.approx([float(scores[0])] * 3)
 
 
-def test_rows_without_room_are_left_alone(tiny_prm):
-    session = tiny_prm.start(["p"], 2)
-    steps = ["x" * 300, "fine"]
-    assert session.fits(steps).tolist() == [False, True]
-    logits = session.score(steps)
-    assert logits.isnan().tolist() == [True, False]
-    fresh = tiny_prm.start(["p"], 1).score(["fine"])
-    assert float(logits[1]) == pytest.approx(float(fresh[0]), abs=1e-5)
-    with pytest.raises(ValueError, match="context of 192 tokens"):
-        tiny_prm.start(["x" * 192], 1)
-
-
 def test_one_label_is_the_logit_itself(byte_tokenizer):
     torch.manual_seed(0)
     prm = TokenClassificationRewardModel(LlamaForTokenClassification(tiny_config(num_labels=1)), byte_tokenizer)
@@ -67,22 +54,3 @@ def test_one_label_is_the_logit_itself(byte_tokenizer):
     with torch.no_grad():
         expected = prm.model(torch.tensor([tokens])).logits[0, -1, 0]
     assert float(prm.start(["p"], 1).score(["step"])[0]) == pytest.approx(float(expected), abs=1e-5)
-
-
-def test_a_reward_model_that_always_answers_the_same_is_refused(byte_tokenizer):
-    model = LlamaForTokenClassification(tiny_config(num_labels=2))
-    model.score.weight.data.zero_()
-    with pytest.raises(ConstantScoreError, match=r"the score 0\.[0-9]+ to every step"):
-        TokenClassificationRewardModel(model, byte_tokenizer)
-
-
-def test_three_labels_are_refused(byte_tokenizer):
-    with pytest.raises(BackendError, match="1 or 2 labels, got 3"):
-        TokenClassificationRewardModel(LlamaForTokenClassification(tiny_config(num_labels=3)), byte_tokenizer)
-
-
-def test_scores_of_a_bfloat16_model_are_float32_logits(byte_tokenizer):
-    torch.manual_seed(0)
-    model = LlamaForTokenClassification(tiny_config(num_labels=2)).to(torch.bfloat16)
-    logits = TokenClassificationRewardModel(model, byte_tokenizer).start(["p"], 1).score(["step"])
-    assert logits.dtype == torch.float32
