@@ -51,7 +51,7 @@ class AllOf:
         """Return the decision of the rule that asks for most, or of the first with the reasons of all."""
         decisions = [rule.decide(evidence) for rule in self.rules]
         if all(one.stop for one in decisions):
-            return replace(decisions[0], reason="; ".join(one.reason for one in decisions))
+            return _with_numbers(replace(decisions[0], reason="; ".join(one.reason for one in decisions)), decisions)
         return _with_numbers(max(decisions, key=lambda one: one.further), decisions)
 
 

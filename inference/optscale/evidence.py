@@ -12,7 +12,7 @@ from ppl_scaling.inference.optscale.answered import infer_answered
 from ppl_scaling.inference.optscale.posterior import ScorePosterior
 from ppl_scaling.models.scores.base import validate_scores
 
-__all__ = ["Decision", "Evidence", "StoppingRule", "ask", "replay"]
+__all__ = ["Decision", "Evidence", "StoppingRule", "ask", "next_round", "replay"]
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,16 @@ class StoppingRule(Protocol):
 
 
 def ask(rule: StoppingRule, evidence: Evidence) -> Decision:
-    """Ask a rule, and stop it where nothing more is allowed; warn where the posterior that it looked at is not precise."""
+    """Ask a rule, and stop it where nothing more is allowed; warn where the posterior that it looked at is not precise.
+
+    Raises
+    ------
+    ValueError
+        If the rule neither stops nor asks for more: a loop that follows it would never end.
+    """
     decision = rule.decide(evidence)
+    if not decision.stop and decision.further < 1:
+        raise ValueError(f"expected a rule that stops or asks for at least one more, got {decision.further} from {rule!r}")
     posterior = vars(evidence).get("posterior")
     if not decision.precise or (posterior is not None and not posterior.precise):
         warning = "; the posterior is less precise than was asked for"
@@ -156,6 +164,11 @@ def ask(rule: StoppingRule, evidence: Evidence) -> Decision:
         return decision
     reason = f"all {evidence.num_seen} completions that are allowed have been drawn; {decision.reason}"
     return replace(decision, stop=True, further=0, because="max_completions", reason=reason)
+
+
+def next_round(decision: Decision, evidence: Evidence, round_size: int | None) -> int:
+    """Completions to draw before a rule is asked again: as many as it asks for, in a round, and as are allowed."""
+    return min(decision.further, evidence.allowed, evidence.allowed if round_size is None else round_size)
 
 
 def replay(
@@ -200,7 +213,8 @@ def replay(
     decisions: list[Decision] = []
     size = min_completions
     while True:
-        decisions.append(ask(rule, replace(pool.first(size), allowed=limit - size)))
+        seen = replace(pool.first(size), allowed=limit - size)
+        decisions.append(ask(rule, seen))
         if decisions[-1].stop:
             return decisions
-        size += min(decisions[-1].further, limit - size, limit if round_size is None else round_size)
+        size += next_round(decisions[-1], seen, round_size)

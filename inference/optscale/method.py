@@ -19,7 +19,7 @@ Wang et al. (2026), OptScale, arXiv 2506.22376.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -29,13 +29,12 @@ from ppl_scaling.inference.baselines.base import check_count
 from ppl_scaling.inference.baselines.completions import failure, fields, in_proportion, vote
 from ppl_scaling.inference.baselines.rounds import AdaptiveResult, Pool, RoundSampling
 from ppl_scaling.inference.method import OnStep
-from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask
+from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule
 from ppl_scaling.inference.optscale.posterior import ScorePosterior
 from ppl_scaling.inference.optscale.rules import AnswerRule
-from ppl_scaling.inference.optscale.settings import ScoreLaws, default_law, stopping_rule
+from ppl_scaling.inference.optscale.settings import Stopping
 from ppl_scaling.inference.results import Result, choose_answer
 from ppl_scaling.interfaces import AnswerFormat
-from ppl_scaling.models.scores.base import Prior
 
 __all__ = ["OptScale", "OptScaleResult", "described"]
 
@@ -86,7 +85,7 @@ class OptScaleResult(AdaptiveResult):
         return {**super()._details(), "best_score": finite(self.best_score), **described(self.decisions)}
 
 
-class OptScale(RoundSampling):
+class OptScale(Stopping, RoundSampling):
     """Best-of-N that finds out its own N; see the module for what is drawn and scored.
 
     Costs between ``min_completions`` and ``max_completions`` completions, each scored step by step as it is written. A
@@ -141,35 +140,19 @@ class OptScale(RoundSampling):
         model: Any,
         rule: str | StoppingRule | None = None,
         *,
-        target_score: float | None = None,
-        confidence: float | None = None,
-        price: float | None = None,
-        price_per: str | None = None,
-        give_up_below: float | None = None,
-        peek: int | None = None,
-        score_model: Any = None,
-        prior: Prior | Callable[[str], Prior] | None = None,
         min_completions: int = 1,
         max_completions: int = 64,
         round_size: int | None = 4,
         choice: str | None = None,
         weigh_by_score: bool | None = None,
         answer_format: AnswerFormat | None = None,
+        **settings: Any,
     ) -> None:
         check_count(min_completions=min_completions)
-        if round_size is not None:
-            check_count(round_size=round_size)
-        self.rule = stopping_rule(
-            rule,
-            target_score=target_score,
-            confidence=confidence,
-            price=price,
-            price_per=price_per,
-            give_up_below=give_up_below,
-            peek=peek,
-        )
+        Stopping.__init__(self, rule, round_size=round_size, **settings)
         by_answer = isinstance(self.rule, AnswerRule)
-        super().__init__(
+        RoundSampling.__init__(
+            self,
             model,
             max_completions=max_completions,
             choice=choice or ("mode" if by_answer else "best_score"),
@@ -177,23 +160,14 @@ class OptScale(RoundSampling):
         )
         if min_completions > max_completions:
             raise ValueError(f"expected min_completions to be at most {max_completions}, got {min_completions}")
-        self.laws = ScoreLaws(score_model or default_law(self.rule), prior)
         self.min_completions = min_completions
-        self.round_size = round_size
         self.weigh_by_score = not by_answer if weigh_by_score is None else weigh_by_score
 
     @property
     def configuration(self) -> dict[str, Any]:
         """Settings of model and method, for the record of a result."""
-        own = ("min_completions", "round_size", "weigh_by_score")
-        settings = {name: getattr(self, name) for name in own}
-        return {
-            **super().configuration,
-            "rule": repr(self.rule),
-            **self.laws.configuration,
-            **settings,
-            "choice": self.choice,
-        }
+        own = ("min_completions", "weigh_by_score", "choice")
+        return {**super().configuration, **self._stopping, **{name: getattr(self, name) for name in own}}
 
     def _infer(self, problems: Sequence[str], seed: int, on_step: OnStep | None) -> list[Result | PPLScalingError]:
         laws = [self.laws.of(problem) for problem in problems]
@@ -201,10 +175,11 @@ class OptScale(RoundSampling):
         decisions: list[list[Decision]] = [[] for _ in problems]
         wanted: Mapping[int, int] = dict.fromkeys(range(len(problems)), self.min_completions)
         while self._draw(wanted, problems, pools, on_step):
+            further: dict[int, int] = {}
             for i in wanted:
-                decisions[i].append(ask(self.rule, self._evidence(pools[i], laws[i])))
-            limit = self.max_completions if self.round_size is None else self.round_size
-            wanted = {i: min(decisions[i][-1].further, limit) for i in wanted if not decisions[i][-1].stop}
+                decision, further[i] = self._ask(self._evidence(pools[i], laws[i]))
+                decisions[i].append(decision)
+            wanted = {i: number for i, number in further.items() if number}
         return [
             failure(pool.completions) or self._result(problem, pool, seed, law, made)
             for problem, pool, law, made in zip(problems, pools, laws, decisions, strict=True)

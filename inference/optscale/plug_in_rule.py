@@ -14,6 +14,7 @@ from typing import Any
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence
 from ppl_scaling.inference.optscale.plug_in import plug_in_completions
 from ppl_scaling.inference.optscale.rules import check_number, check_share
+from ppl_scaling.models.scores.truncated_normal import TruncatedNormalScores
 
 __all__ = ["PlugInRule"]
 
@@ -31,7 +32,7 @@ class PlugInRule:
     method : {"optscale_0", "optscale_t"}
         Maximum likelihood, or maximum a posteriori with the prior of the score model, which must be a truncated normal then.
     target_score, confidence : float
-        In [0, 1] and (0, 1).
+        In [0, 1] and (0, 1].
     peek : int, optional
         Default: five sixteenths of what is allowed, rounded up; that is the papers' 3, 5, 10 and 20 of 8, 16, 32 and 64.
         With ``sequential``, completions before the first fit; default: 2.
@@ -65,7 +66,8 @@ class PlugInRule:
         if evidence.num_seen < peek or not evidence.answered_scores:
             further = max(peek - evidence.num_seen, 1)
             return Decision(False, further, "more_needed", f"the law is fitted after {peek} completions", **seen)
-        basis = evidence if self.sequential else evidence.first(peek)
+        answered = next(place for place, score in enumerate(evidence.scores, 1) if score is not None)
+        basis = evidence if self.sequential else evidence.first(max(peek, answered))  # there must be a score to fit
         number = self.number(basis)
         says = f"the fit to {basis.num_seen} completions asks for {number:g} in all"
         planned = total if number > total else max(int(number), peek)
@@ -77,6 +79,18 @@ class PlugInRule:
         return Decision(False, planned - evidence.num_seen, "more_needed", says, **numbers)
 
     def number(self, evidence: Evidence) -> float:
-        """Completions that the fitted law asks for, those that have been drawn included; may be infinite."""
-        prior = evidence.score_model.prior if self.method == "optscale_t" else None
+        """Completions that the fitted law asks for, those that have been drawn included; may be infinite.
+
+        Raises
+        ------
+        ValueError
+            If there is no score, or for ``optscale_t`` the score model is not a truncated normal.
+        """
+        prior = None
+        if self.method == "optscale_t":
+            # Other laws have a location and a scale too, which mean something else.
+            if not isinstance(evidence.score_model, TruncatedNormalScores):
+                got = type(evidence.score_model).__name__
+                raise ValueError(f"expected the score model of optscale_t to be a truncated normal, got {got}")
+            prior = evidence.score_model.prior
         return float(plug_in_completions(evidence.answered_scores, self.target_score, self.confidence, prior=prior))

@@ -121,7 +121,7 @@ class QuadraturePosterior(NodePosterior):
     def prepare(self, scores: Sequence[float]) -> None:
         """Compute the tables of several scores, each with as many nodes as it needs."""
         waiting = [score for score in scores if score not in self._tables]
-        if len(self._tables) + len(waiting) > 256:
+        if waiting and len(self._tables) + len(waiting) > 256:
             self._tables.clear()
             waiting = list(scores)
         level = 0

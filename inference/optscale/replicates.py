@@ -16,7 +16,7 @@ sequential rule does, so a pooled posterior of few replicates leans towards the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -24,14 +24,13 @@ from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import group_answers
 from ppl_scaling.inference.islands import Islands
 from ppl_scaling.inference.method import Method, OnStep
-from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask
+from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule
 from ppl_scaling.inference.optscale.method import described, finite
 from ppl_scaling.inference.optscale.rules import check_number
-from ppl_scaling.inference.optscale.settings import ScoreLaws, default_law, stopping_rule
+from ppl_scaling.inference.optscale.settings import Stopping
 from ppl_scaling.inference.pooling import IslandsResult
 from ppl_scaling.inference.results import Result
 from ppl_scaling.interfaces import AnswerFormat
-from ppl_scaling.models.scores.base import Prior
 from ppl_scaling.seeding import fresh_seed
 
 __all__ = ["OptScaleReplicates", "OptScaleReplicatesResult"]
@@ -63,7 +62,7 @@ class OptScaleReplicatesResult(IslandsResult):
         return {**super()._details(), "best_score": finite(self.best_score), **described(self.decisions)}
 
 
-class OptScaleReplicates(Islands):
+class OptScaleReplicates(Stopping, Islands):
     """Replicates of a particle method in rounds, until a stopping rule is satisfied; see the module.
 
     Costs between ``min_replicates`` and ``max_replicates`` replicates.
@@ -96,54 +95,34 @@ class OptScaleReplicates(Islands):
         replicated: Method,
         rule: str | StoppingRule | None = None,
         *,
-        target_score: float | None = None,
-        confidence: float | None = None,
-        price: float | None = None,
-        price_per: str | None = None,
-        give_up_below: float | None = None,
-        peek: int | None = None,
-        score_model: Any = None,
-        prior: Prior | Callable[[str], Prior] | None = None,
         min_replicates: int = 1,
         max_replicates: int = 16,
         round_size: int | None = 1,
         choice: str | None = None,
         answer_format: AnswerFormat | None = None,
+        **settings: Any,
     ) -> None:
         for name, number in {"min_replicates": min_replicates, "max_replicates": max_replicates}.items():
             check_number(name, number)
-        if round_size is not None:
-            check_number("round_size", round_size)
         if min_replicates > max_replicates:
             raise ValueError(f"expected min_replicates to be at most {max_replicates}, got {min_replicates}")
         if getattr(replicated.model, "reward_model", None) is None:
             raise ValueError(f"expected a method with a reward model, which {self.method} scores by, got one without")
-        super().__init__(replicated, choice=choice, answer_format=answer_format)
-        self.rule = stopping_rule(
-            rule,
-            target_score=target_score,
-            confidence=confidence,
-            price=price,
-            price_per=price_per,
-            give_up_below=give_up_below,
-            peek=peek,
-        )
-        self.laws = ScoreLaws(score_model or default_law(self.rule), prior)
+        Stopping.__init__(self, rule, round_size=round_size, **settings)
+        Islands.__init__(self, replicated, choice=choice, answer_format=answer_format)
         self.min_replicates = min_replicates
         self.max_replicates = max_replicates
-        self.round_size = round_size
 
     @property
     def configuration(self) -> dict[str, Any]:
         """Settings of the method and of its replication, for the record of a result."""
-        own = ("min_replicates", "max_replicates", "round_size")
         return {
             **self.replicated.configuration,
             "choice": self.choice,
             "replicated": self.replicated.method,
-            "rule": repr(self.rule),
-            **self.laws.configuration,
-            **{name: getattr(self, name) for name in own},
+            **self._stopping,
+            "min_replicates": self.min_replicates,
+            "max_replicates": self.max_replicates,
         }
 
     def _infer(self, problems: Sequence[str], seed: int, on_step: OnStep | None) -> list[Result | PPLScalingError]:
@@ -156,14 +135,11 @@ class OptScaleReplicates(Islands):
             batch = self.replicated.run_batch([problems[place] for place in places], seed=fresh_seed(), on_step=on_step)
             for place, outcome in zip(places, batch, strict=True):
                 found[place].append(outcome)
+            further: dict[int, int] = {}
             for place in wanted:
-                decisions[place].append(ask(self.rule, self._evidence(found[place], laws[place])))
-            limit = self.max_replicates if self.round_size is None else self.round_size
-            wanted = {
-                place: min(decisions[place][-1].further, limit, self.max_replicates - len(found[place]))
-                for place in wanted
-                if not decisions[place][-1].stop
-            }
+                decision, further[place] = self._ask(self._evidence(found[place], laws[place]))
+                decisions[place].append(decision)
+            wanted = {place: number for place, number in further.items() if number}
         return [
             self._outcome(problem, replicates, seed, law, made)
             for problem, replicates, law, made in zip(problems, found, laws, decisions, strict=True)

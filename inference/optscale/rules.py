@@ -25,6 +25,7 @@ from ppl_scaling.inference.optscale.evidence import Decision, Evidence
 __all__ = ["AnswerRule", "GuaranteeRule", "PriceRule"]
 
 _INTERVAL = (0.05, 0.95)
+_MOST = 2**30  # votes: the integral cannot tell a confidence nearest to 1 from 1, however many there are
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,16 @@ class AnswerRule:
         says = f"{leader} and is the most probable one with probability {probability:.3f}"
         if probability >= self.confidence:
             return Decision(True, 0, "answer_settled", says, **seen)
-        further = 1
-        while self.probability([(votes[0] if votes else 0) + further, *votes[1:]]) < self.confidence:
-            further += 1
+
+        def open_after(further: int) -> bool:
+            return self.probability([(votes[0] if votes else 0) + further, *votes[1:]]) < self.confidence
+
+        low, further = 0, 1
+        while further < _MOST and open_after(further):
+            low, further = further, 2 * further
+        while further - low > 1:
+            middle = (low + further) // 2
+            low, further = (middle, further) if open_after(middle) else (low, middle)
         return Decision(False, further, "answer_open", f"{says}; {further} more would settle it if they agree", **seen)
 
     def probability(self, votes: Sequence[int]) -> float:

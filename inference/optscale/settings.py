@@ -8,14 +8,14 @@ from typing import Any
 
 from ppl_scaling.inference.optscale.combined_rules import AllOf, AnyOf
 from ppl_scaling.inference.optscale.coverage_rule import CoverageRule
-from ppl_scaling.inference.optscale.evidence import StoppingRule
+from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask, next_round
 from ppl_scaling.inference.optscale.plug_in_rule import PlugInRule
-from ppl_scaling.inference.optscale.rules import AnswerRule, GuaranteeRule, PriceRule
+from ppl_scaling.inference.optscale.rules import AnswerRule, GuaranteeRule, PriceRule, check_number
 from ppl_scaling.models.scores import SCORE_MODELS
 from ppl_scaling.models.scores.base import Prior, ScoreModel
 from ppl_scaling.models.scores.dirichlet import DirichletScores
 
-__all__ = ["RULES", "ScoreLaws", "default_law", "stopping_rule"]
+__all__ = ["RULES", "ScoreLaws", "Stopping", "stopping_rule"]
 
 _PLUG_INS = ("optscale_0", "optscale_t", "sequential_optscale_0", "sequential_optscale_t")
 _DEFAULTS = {"target_score": 0.95, "confidence": 0.9, "price_per": "completion"}
@@ -91,12 +91,16 @@ def _make(name: str, settings: dict[str, Any]) -> StoppingRule:
 
 
 def default_law(rule: StoppingRule) -> str:
-    """Name the score model for a rule if none is given: the papers' own for theirs.
+    """Name the score model for a rule if none is given: the papers' own for theirs, and for what theirs is a part of.
 
     For all others the logit-normal law: of the laws with two parameters, which a decision in milliseconds needs, it predicts
     real scores best (``tests/benchmarks/optscale_real_data.py``), and its prior suits verifiers of any level.
     """
-    return "truncated-normal" if isinstance(rule, PlugInRule) else "logit-normal"
+    return "truncated-normal" if _has_plug_in(rule) else "logit-normal"
+
+
+def _has_plug_in(rule: StoppingRule) -> bool:
+    return isinstance(rule, PlugInRule) or any(map(_has_plug_in, rule.rules if isinstance(rule, AllOf | AnyOf) else ()))
 
 
 class ScoreLaws:
@@ -142,6 +146,63 @@ class ScoreLaws:
         function = self.prior_function
         named = None if function is None else getattr(function, "__name__", type(function).__name__)
         return {"score_model": repr(self.score_model), "prior_function": named}
+
+
+class Stopping:
+    """What methods that stop by a rule have in common: the rule, the law of scores, and how it is asked.
+
+    Parameters
+    ----------
+    rule, target_score, confidence, price, price_per, give_up_below, peek
+        See :func:`stopping_rule`.
+    score_model, prior
+        See :class:`ScoreLaws`; default: that of the rule.
+    round_size : int or None
+        Most that are drawn between two decisions; None for as many as the rule asks for.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        rule: str | StoppingRule | None = None,
+        *,
+        target_score: float | None = None,
+        confidence: float | None = None,
+        price: float | None = None,
+        price_per: str | None = None,
+        give_up_below: float | None = None,
+        peek: int | None = None,
+        score_model: Any = None,
+        prior: Prior | Callable[[str], Prior] | None = None,
+        round_size: int | None = None,
+    ) -> None:
+        if round_size is not None:
+            check_number("round_size", round_size)
+        self.rule = stopping_rule(
+            rule,
+            target_score=target_score,
+            confidence=confidence,
+            price=price,
+            price_per=price_per,
+            give_up_below=give_up_below,
+            peek=peek,
+        )
+        self.laws = ScoreLaws(score_model or default_law(self.rule), prior)
+        self.round_size = round_size
+
+    @property
+    def _stopping(self) -> dict[str, Any]:
+        """Settings for the record of a result."""
+        return {"rule": repr(self.rule), **self.laws.configuration, "round_size": self.round_size}
+
+    def _ask(self, evidence: Evidence) -> tuple[Decision, int]:
+        """Return what the rule says, and how many to draw next: none if it stops."""
+        decision = ask(self.rule, evidence)
+        return decision, 0 if decision.stop else next_round(decision, evidence, self.round_size)
 
 
 def _with_prior(score_model: Any, prior: Prior) -> ScoreModel:

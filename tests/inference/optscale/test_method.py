@@ -207,6 +207,9 @@ def test_plug_in_rules_are_methods_too():
     for name in ("optscale_0", "optscale_t", "sequential_optscale_0", "sequential_optscale_t"):
         one = make(model, name, score_model=TruncatedNormalScores(), target_score=0.8, max_completions=8).run("?", seed=2)
         assert 1 <= one.num_completions <= 8 and isinstance(make(model, name, peek=2).rule, PlugInRule)
+    for rule in ("optscale_t", "price or optscale_t"):  # whose prior is that of the score model
+        settings = {"price": 0.01} if "price" in rule else {}
+        assert isinstance(make(model, rule, score_model=None, **settings).laws.score_model, TruncatedNormalScores)
 
 
 def test_nothing_has_an_answer():

@@ -7,6 +7,7 @@ import pytest
 from mpmath import mp
 from scipy import integrate, special, stats
 
+from ppl_scaling.inference.optscale import quadrature
 from ppl_scaling.inference.optscale.answered import infer_answered
 from ppl_scaling.inference.optscale.dirichlet import DirichletPosterior
 from ppl_scaling.inference.optscale.posterior import NodePosterior, ScorePosterior
@@ -119,3 +120,13 @@ def test_node_posteriors_check_what_they_are_given():
         posterior.log_power_mean(0.5, -1)
     with pytest.raises(ValueError, match="score in"):
         posterior.log_power_mean(1.5, 1)
+
+
+def test_tables_of_many_scores_are_made_once(monkeypatch):
+    posterior, made = infer_scores(BetaScores(), SCORES), []
+    log_cdf_of = quadrature.log_cdf_of
+    monkeypatch.setattr(
+        quadrature, "log_cdf_of", lambda model, scores, *rest: made.append(1) or log_cdf_of(model, scores, *rest)
+    )
+    posterior.predictive_cdf(np.linspace(0, 1, 400))
+    assert len(made) < 10

@@ -15,6 +15,7 @@ from ppl_scaling.inference.optscale import (
     AnswerRule,
     AnyOf,
     CoverageRule,
+    Decision,
     Evidence,
     GuaranteeRule,
     PlugInRule,
@@ -27,7 +28,7 @@ from ppl_scaling.inference.optscale import (
 )
 from ppl_scaling.inference.optscale.answered import AnsweredPosterior
 from ppl_scaling.inference.optscale.rules import readable
-from ppl_scaling.models.scores import BetaScores, TruncatedNormalScores
+from ppl_scaling.models.scores import BetaScores, LogitNormalScores, TruncatedNormalScores
 from ppl_scaling.models.scores.dirichlet import DirichletScores
 from tests.statistics import assert_mean
 
@@ -209,6 +210,35 @@ def test_a_plug_in_number_beyond_the_limit_is_cut_and_said():
     assert decision.further == 2 and "cut to the 7 that are allowed" in decision.reason and decision.required > 2
 
 
+def test_a_plan_is_made_once_there_is_a_score_to_fit():
+    """Of completions without an answer no law can be fitted: the plan waits for the first one that has one."""
+    rule = PlugInRule("optscale_0", 0.7, 0.8, peek=2)
+    pool = evidence((None, None, None, 0.6), 12, TruncatedNormalScores())
+    assert rule.decide(pool.first(3)).further == 1
+    decision = rule.decide(pool)
+    assert not decision.stop and "the fit to 4 completions" in decision.reason
+
+
+def test_the_prior_of_another_law_is_not_taken_for_that_of_a_truncated_normal():
+    """The logit-normal law's parameters have the same names."""
+    with pytest.raises(ValueError, match="score model of optscale_t to be a truncated normal, got LogitNormalScores"):
+        PlugInRule("optscale_t", 0.9, 0.9, peek=2).decide(evidence(law=LogitNormalScores()))
+
+
+def test_a_rule_that_asks_for_nothing_is_refused():
+    class Undecided:
+        def decide(self, seen):
+            return Decision(False, 0, "more_needed", "")
+
+    with pytest.raises(ValueError, match="stops or asks for at least one more, got 0"):
+        replay(Undecided(), evidence())
+
+
+def test_an_answer_that_rounding_never_settles_still_has_a_number():
+    decision = AnswerRule(1 - 1e-16).decide(Evidence((0.5,) * 3, 9, answers=(0, 1, 2)))
+    assert not decision.stop and decision.further >= 50
+
+
 def test_combinations():
     reached, price, answer = GuaranteeRule(0.75, 0.9), PriceRule(1e-7), AnswerRule(0.9)
     seen = evidence(answers=(0, 1, 0, 1, 0))
@@ -218,6 +248,8 @@ def test_combinations():
     assert AllOf((price, answer, reached)).decide(seen).further == max(asked)
     both = AllOf((reached, AnswerRule(0.6))).decide(evidence(answers=(0,) * 5))
     assert both.stop and "reached the target" in both.reason and "5 of 5 votes" in both.reason
+    other_way = AllOf((AnswerRule(0.6), reached)).decide(evidence(answers=(0,) * 5))
+    assert other_way.required == 0  # which the first rule does not know
     with pytest.raises(ValueError, match="at least one rule"):
         AnyOf(())
 
