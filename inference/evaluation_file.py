@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ppl_scaling.drafts import draft_of
+
 __all__ = ["EvaluationFile", "EvaluationRecord", "read_evaluation"]
 
 
@@ -184,13 +186,8 @@ class EvaluationFile:
             raise ValueError(f"expected the settings that {self.path} was made with, got others: {changes}. {again}")
 
     def _write_settings(self) -> None:
-        draft = self.settings_path.with_name(self.settings_path.name + ".new")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(self._settings, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.settings_path)
+        with draft_of(self.settings_path, "settings") as draft:
+            draft.write_text(json.dumps(self._settings, indent=2) + "\n", encoding="utf-8")
 
 
 def read_evaluation(path: str | Path) -> list[EvaluationRecord]:

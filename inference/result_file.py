@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ppl_scaling.drafts import draft_of
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.results import Result
 
@@ -41,22 +42,10 @@ def save_result(result: Result, path: str | os.PathLike[str]) -> Path:
         raise TypeError(f"expected a Result to save, got {type(result).__name__}")
     content = _encode(result, type(result).__name__)
     record = {"format": FORMAT, "version": VERSION, "sha256": _check_sum(content), "result": content}
-    target = Path(path)
-    draft = target.with_name(target.name + ".new")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="ascii") as file:
-            json.dump(record, file, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)  # whole or not at all
-    except OSError as error:
-        raise ValueError(f"expected a file to write a result to, cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if draft.is_file():
-            draft.unlink()
-    return target
+    with draft_of(path, "a result") as draft, draft.open("w", encoding="ascii") as file:
+        json.dump(record, file, allow_nan=False)
+        file.write("\n")
+    return Path(path)
 
 
 def load_result(path: str | os.PathLike[str]) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ppl_scaling.drafts import draft_of
 from ppl_scaling.models.calibration import Calibration
 from ppl_scaling.models.calibration_maps import calibration_from
 
@@ -110,10 +111,17 @@ class CalibrationPosterior:
         return CalibrationPosterior(self.calibration, {name: array[kept] for name, array in self.draws.items()})
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it to a JSON file, from which :meth:`load` reads exactly the same."""
+        """Write it to a JSON file, from which :meth:`load` reads exactly the same.
+
+        Raises
+        ------
+        ValueError
+            If the file can't be written.
+        """
         draws = {name: array.tolist() for name, array in self.draws.items()}
         record = {"version": _VERSION, "calibration": self.calibration.to_dict(), "draws": draws}
-        Path(path).write_text(json.dumps(record) + "\n", encoding="utf-8")
+        with draft_of(path, "a calibration") as draft:
+            draft.write_text(json.dumps(record) + "\n", encoding="utf-8")
         return Path(path)
 
     @classmethod

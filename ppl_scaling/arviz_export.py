@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ppl_scaling.drafts import draft_of
+
 __all__ = ["Variables", "arviz", "build", "from_draws", "is_new", "load", "save"]
 
 Variables = Mapping[str, tuple[Sequence[str], ArrayLike]]
@@ -135,20 +137,20 @@ def save(data: Any, path: str | os.PathLike[str]) -> Path:
     ----------
     data : arviz.InferenceData or xarray.DataTree
     path : str or path
+
+    Raises
+    ------
+    ValueError
+        If the file can't be written.
     """
     import xarray as xr
 
-    target = Path(path)
-    draft = target.with_name(target.name + ".new")  # what is there stays whole until the new one is
     tree = data
     if not isinstance(data, xr.DataTree):
         tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=data.attrs), **{name: data[name] for name in data.groups()}})
-    try:
+    with draft_of(path, "draws") as draft:
         tree.to_netcdf(draft, engine="h5netcdf")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-    return target
+    return Path(path)
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -56,13 +56,7 @@ def calibrate(
     fit = fit_calibration(
         calibration, columns[0], columns[1], counts=columns[2], method=method, num_draws=num_draws, seed=seed
     )
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        fit.posterior.save(output)
-    except OSError as error:
-        raise ValueError(
-            f"expected a file to write a calibration to, cannot write {output}: {error.strerror or error}"
-        ) from None
+    fit.posterior.save(output)
     logits, truth, counts = measured
     mapped = fit.posterior.marginal(torch.from_numpy(logits)).numpy()
     before, after = (score_metrics(one, truth, counts=counts) for one in (logits, mapped))

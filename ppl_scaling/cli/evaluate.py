@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +50,7 @@ def evaluate(
     from rich.console import Console
 
     from ppl_scaling.cli.progress import EvaluationProgress, interrupted, summary_table
+    from ppl_scaling.drafts import draft_of
     from ppl_scaling.inference.evaluation import Evaluation
     from ppl_scaling.inference.evaluation_summary import peak_memory, summarize
     from ppl_scaling.tasks import MathGrader
@@ -86,7 +86,8 @@ def evaluate(
         found = summarize(evaluation.records, peak_memory_bytes=memory)
     Console(highlight=False).print(summary_table(spec.label, found))
     if summary is not None:
-        Path(summary).write_text(json.dumps({**settings, **found.to_dict()}, indent=2) + "\n", encoding="utf-8")
+        with draft_of(summary, "the summary") as draft:
+            draft.write_text(json.dumps({**settings, **found.to_dict()}, indent=2) + "\n", encoding="utf-8")
 
 
 def read(path: str, options: ProblemOptions) -> list:

@@ -32,6 +32,7 @@ from ppl_scaling.diagnostics.health import diagnose
 from ppl_scaling.diagnostics.kinds import has_posterior
 from ppl_scaling.diagnostics.picture import Picture
 from ppl_scaling.diagnostics.pictures import filter_of, result_pictures
+from ppl_scaling.drafts import draft_of
 from ppl_scaling.inference import EvaluationRecord
 from ppl_scaling.inference.results import Result, Trajectory
 from ppl_scaling.interfaces import AnswerFormat
@@ -75,18 +76,9 @@ def write_report(
         If there is no result, the results are of several problems, or the file can't be written.
     """
     page = render_report(result, health=health, answer_format=answer_format)
-    target = Path(path)
-    draft = target.with_name(target.name + ".new")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with draft_of(path, "a report") as draft:
         draft.write_text(page, encoding="utf-8")
-        draft.replace(target)  # whole or not at all
-    except OSError as error:
-        raise ValueError(f"expected a file to write a report to, cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if draft.is_file():
-            draft.unlink()
-    return target
+    return Path(path)
 
 
 def render_report(

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
 from ppl_scaling.diagnostics.style import COLOURS, LINES, MARKERS, fonts_for, legend_name, new_figure
+from ppl_scaling.drafts import draft_of
 from ppl_scaling.inference.curve_comparison import BudgetRatio, MatchedTokens
 from ppl_scaling.inference.evaluation_summary import CurvePoint
 
@@ -160,11 +161,12 @@ def write_curve_comparison(
 def _write_table(rows: Sequence[Mapping[str, Any]], path: Path, name: str, settings: Mapping[str, Any] | None) -> list[Path]:
     """Write rows as CSV and as JSON; a row may lack what others have."""
     table, text = path.with_suffix(".csv"), path.with_suffix(".json")
-    with table.open("w", encoding="utf-8", newline="") as file:
+    with draft_of(table, "a table") as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(field for row in rows for field in row)))
         writer.writeheader()
         writer.writerows(rows)
-    text.write_text(json.dumps({"settings": dict(settings or {}), name: rows}, indent=2) + "\n", encoding="utf-8")
+    with draft_of(text, "a table") as draft:
+        draft.write_text(json.dumps({"settings": dict(settings or {}), name: rows}, indent=2) + "\n", encoding="utf-8")
     return [table, text]
 
 
