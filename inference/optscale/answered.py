@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from ppl_scaling.inference.optscale.posterior import ScorePosterior, check_numbers
+from ppl_scaling.inference.optscale.posterior import ScorePosterior, check_numbers, check_powers
 from ppl_scaling.inference.optscale.quadrature import infer_scores
 from ppl_scaling.models.scores.dirichlet import DirichletScores
 
@@ -60,7 +60,7 @@ class AnsweredPosterior(ScorePosterior):
 
     def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> NDArray[np.float64]:
         """``log E[F(score)^m]``, by the sum for ``m`` up to 512 and by quadrature over ``q`` beyond that."""
-        scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), np.asarray(m, np.float64))
+        scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), check_powers(m))
         result = np.empty(scores.shape)
         summed = (numbers <= _EXACT) & (numbers == np.round(numbers))
         if summed.any():

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ppl_scaling.inference.optscale.posterior import ScorePosterior, check_score
+from ppl_scaling.inference.optscale.posterior import ScorePosterior, check_powers, check_score
 from ppl_scaling.models.scores.dirichlet import DirichletScores
 
 __all__ = ["DirichletPosterior"]
@@ -45,9 +45,7 @@ class DirichletPosterior(ScorePosterior):
 
     def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> Array:
         """Ratio of Beta functions; see :meth:`ScorePosterior.log_power_mean`."""
-        scores, numbers = np.asarray(score, np.float64), np.asarray(m, np.float64)
-        if (numbers < 0).any():
-            raise ValueError(f"expected m >= 0, got {numbers.min():g}")
+        scores, numbers = np.asarray(score, np.float64), check_powers(m)
         for extreme in (scores.min(), scores.max()) if scores.size else ():
             check_score(extreme)
         a, b = self.model.cdf_weights(scores, self._ordered)

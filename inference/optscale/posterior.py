@@ -177,9 +177,7 @@ class NodePosterior(ScorePosterior):
 
     def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> Array:
         """Sum over the nodes; see :meth:`ScorePosterior.log_power_mean`."""
-        numbers = np.asarray(m, np.float64)
-        if (numbers < 0).any():
-            raise ValueError(f"expected m >= 0, got {numbers.min():g}")
+        numbers = check_powers(m)
         if np.ndim(score) == 0:  # what a decision asks many times
             return log_power_mean_of(*self.table(check_score(score)), numbers.ravel()).reshape(numbers.shape)
         scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), numbers)
@@ -250,6 +248,14 @@ class NodePosterior(ScorePosterior):
             missing = list(scores)
         for score, log_cdf in zip(missing, log_cdf_of(self.model, missing, self._tensors), strict=True):
             self._tables[score] = log_cdf, self.weights
+
+
+def check_powers(m: ArrayLike) -> Array:
+    """Check the powers of a cdf."""
+    numbers = np.asarray(m, dtype=np.float64)
+    if not (numbers >= 0).all():
+        raise ValueError(f"expected m >= 0, got {numbers.min():g}")
+    return numbers
 
 
 def check_numbers(numbers: ArrayLike) -> Array:

@@ -64,7 +64,13 @@ class ObservedScores:
             mask = torch.arange(widest) < lengths.unsqueeze(-1)
             scores = _pad(rows, widest, 0.5)
             if correct is not None:
-                correct = _pad([as_tensor(one) for one in correct], widest, torch.nan)
+                labels = [as_tensor(one) for one in correct]
+                if [len(one) for one in labels] != lengths.tolist():
+                    raise ValueError(
+                        f"expected one label for each score, {lengths.tolist()} of the problems, got "
+                        f"{[len(one) for one in labels]}"
+                    )
+                correct = _pad(labels, widest, torch.nan)
         scores = as_tensor(scores)
         if scores.ndim != 2 or not scores.numel():
             raise ValueError(f"expected scores of shape (num_problems, n_max), none of them 0, got {tuple(scores.shape)}")
@@ -72,8 +78,8 @@ class ObservedScores:
         if mask.dtype != torch.bool or mask.shape != scores.shape:
             raise ValueError(f"expected a mask of bool of shape {tuple(scores.shape)}, got {mask.dtype} {tuple(mask.shape)}")
         validate_scores(scores[mask])
-        labels = None if correct is None else validate_correct(as_tensor(correct), tuple(scores.shape))
-        return cls(scores, mask, labels, None if features is None else as_tensor(features))
+        checked = None if correct is None else validate_correct(as_tensor(correct), tuple(scores.shape))
+        return cls(scores, mask, checked, None if features is None else as_tensor(features))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -234,7 +240,5 @@ class ScoreFit:
 def _pad(rows: Sequence[Tensor], width: int, filler: float) -> Tensor:
     padded = torch.full((len(rows), width), filler, dtype=torch.float64)
     for row, values in zip(padded, rows, strict=True):
-        if len(values) > width:
-            raise ValueError(f"expected one label for each score, got {len(values)} labels for at most {width} scores")
         row[: len(values)] = values
     return padded

@@ -38,10 +38,18 @@ class StepLaw:
         Probabilities of the bins; they need not sum to 1.
     edges : array, shape (num_bins + 1,)
         From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If there is not one mass for each bin, a mass is negative or not finite, all are 0, or the edges do not rise.
     """
 
     def __init__(self, masses: ArrayLike = (1.0,), edges: ArrayLike = (0.0, 1.0)) -> None:
-        self.masses, self.edges = np.asarray(masses, dtype=float) / np.sum(masses), np.asarray(edges, dtype=float)
+        given, self.edges = np.asarray(masses, dtype=float), _rising(edges)
+        if given.shape != (len(self.edges) - 1,) or not ((given >= 0) & np.isfinite(given)).all() or not given.any():
+            raise ValueError(f"expected {len(self.edges) - 1} masses of at least 0, not all of them 0, got {given.tolist()}")
+        self.masses = given / given.sum()
         self._heights = np.concatenate([[0.0], np.cumsum(self.masses)])
         self._heights[-1] = 1.0
 
@@ -116,9 +124,16 @@ def bins_of(scores: Tensor, edges: NDArray) -> Tensor:
 
 def check_edges(bins: int | ArrayLike, base: BaseLaw) -> NDArray:
     """Return the edges of ``bins``, a number of equal bins or the edges themselves."""
-    edges = np.linspace(0, 1, bins + 1) if isinstance(bins, int) else np.asarray(bins, dtype=float)
-    if edges.ndim != 1 or len(edges) < 2 or edges[0] != 0 or edges[-1] != 1 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"expected bins to be a number >= 1 or edges that rise from 0 to 1, got {bins!r}")
+    if isinstance(bins, int) and bins < 1:
+        raise ValueError(f"expected bins to be a number >= 1 or edges that rise from 0 to 1, got {bins}")
+    edges = _rising(np.linspace(0, 1, bins + 1) if isinstance(bins, int) else bins)
     if not (np.diff(base.cdf(edges)) > 0).all():
         raise ValueError("expected the base law to give every bin some probability; use fewer bins or another law")
     return edges
+
+
+def _rising(edges: ArrayLike) -> NDArray:
+    checked = np.asarray(edges, dtype=float)
+    if checked.ndim != 1 or len(checked) < 2 or checked[0] != 0 or checked[-1] != 1 or not (np.diff(checked) > 0).all():
+        raise ValueError(f"expected the edges of bins to rise from 0 to 1, got {edges!r}")
+    return checked

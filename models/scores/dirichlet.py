@@ -156,7 +156,7 @@ class DirichletScores:
         if self.concentration == 0:
             raise ValueError("expected a concentration above 0: the Bayesian bootstrap has no prior to draw from")
         if (scores is None) == (num_scores is None):
-            raise ValueError("expected either scores or num_scores")
+            raise ValueError(f"expected either scores or num_scores, got {'neither' if scores is None else 'both'}")
         scores = None if scores is None else validate_scores(scores)
         weights = pyro.sample("weights", dist.Dirichlet(self.weights_posterior(torch.zeros(0, dtype=torch.float64))))
         with pyro.plate("completion", num_scores if scores is None else len(scores)):

@@ -73,7 +73,7 @@ class HierarchicalScores:
     TypeError
         If ``model`` is not a :class:`~ppl_scaling.models.scores.base.ScoreModel`.
     ValueError
-        If ``num_features`` is negative, or ``centredness`` not within [0, 1].
+        If ``num_features`` is negative, or ``centredness`` not within [0, 1] or of other parameters.
     """
 
     def __init__(
@@ -85,6 +85,8 @@ class HierarchicalScores:
             raise ValueError(f"expected num_features >= 0, got {num_features}")
         self.model, self.num_features = model, num_features
         self.centredness = centredness if isinstance(centredness, Mapping) else dict.fromkeys(model.parameters, centredness)
+        if set(self.centredness) != set(model.parameters):
+            raise ValueError(f"expected centredness of {', '.join(model.parameters)}, got {', '.join(self.centredness)}")
         for value in self.centredness.values():
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"expected centredness within [0, 1], got {value}")

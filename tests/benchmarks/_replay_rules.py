@@ -27,7 +27,7 @@ class Outlook(NamedTuple):
 
 
 class Nodes:
-    """Parameters of a model with prior weights: a grid for two parameters, quasi-random draws for more.
+    """Parameters of a model of two with prior weights, on a grid.
 
     Parameters
     ----------
@@ -37,28 +37,21 @@ class Nodes:
         Most completions, and after how many a plan is made.
     length : int
         Most completions of all.
-    value : callable, optional
-        What a score is worth, increasing; default: itself.
     """
 
-    def __init__(self, model, targets, caps, peeks, length, value=None, sides=(49, 21), draws=1024):
+    def __init__(self, model, targets, caps, peeks, length, sides=(49, 21)):
         self.caps, self.peeks = caps, peeks
         prior, names = model.prior, model.parameters
-        if len(names) == 2:
-            axes = [np.linspace(-3.2, 3.2, side) for side in sides]
-            unit = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-            self.log_weights = stats.norm.logpdf(unit).sum(1)
-        else:
-            unit = stats.norm.ppf(np.clip(stats.qmc.Sobol(len(names), seed=0).random(draws), 1e-6, 1 - 1e-6))
-            self.log_weights = np.zeros(draws)
+        axes = [np.linspace(-3.2, 3.2, side) for side in sides]
+        unit = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+        self.log_weights = stats.norm.logpdf(unit).sum(1)
         self.model = model
         self.values = {
             name: torch.from_numpy(prior.location[name] + prior.scale[name] * unit[:, i]) for i, name in enumerate(names)
         }
         log_below = np.stack([self._log_cdf(target) for target in targets], 1)
         above = np.stack([-np.expm1(self._log_cdf(score)) for score in GRID], 0)  # (grid, nodes): P(s >= score)
-        slope = np.gradient(GRID if value is None else value(GRID), GRID)[:, None]
-        pieces = np.diff(GRID)[:, None] * (above[1:] * slope[1:] + above[:-1] * slope[:-1]) / 2
+        pieces = np.diff(GRID)[:, None] * (above[1:] + above[:-1]) / 2
         # Expected gain of one more completion above each point of the grid.
         gain = np.concatenate([np.cumsum(pieces[::-1], 0)[::-1], np.zeros((1, above.shape[1]))])
         self.gain = torch.from_numpy(gain).float()

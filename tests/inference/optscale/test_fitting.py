@@ -234,6 +234,8 @@ def test_mistakes_are_named():
         fit_laplace(hierarchical, np.array(SCORES))
     with pytest.raises(ValueError, match="mask of bool of shape"):
         fit_laplace(hierarchical, np.array([SCORES]), mask=np.ones((1, 3), dtype=bool))
+    with pytest.raises(ValueError, match=r"one label for each score, \[2, 1\] of the problems, got \[1, 2\]"):
+        fit_laplace(HierarchicalScores(ScoreAndCorrectness()), [[0.2, 0.4], [0.9]], correct=[[1.0], [1.0, 0.0]])
     with pytest.raises(ValueError, match="no problem, because the fit is of one problem"):
         laplace().posterior(problem=0)
     with pytest.raises(ValueError, match="fit of HierarchicalScores"):

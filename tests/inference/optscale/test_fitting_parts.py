@@ -10,16 +10,13 @@ from scipy.stats import genpareto
 from ppl_scaling.inference.optscale.convergence import chain_convergence, pareto_tail_index
 from ppl_scaling.inference.optscale.laplace import find_mode
 from ppl_scaling.inference.optscale.log_joint import ProblemLogJoint, ProgramLogJoint, recorded
-from ppl_scaling.models.scores import SCORE_MODELS, HierarchicalScores, LogitNormalScores, ScoreModel
+from ppl_scaling.models.scores import SCORE_MODELS, HierarchicalScores, LogitNormalScores
 
 SCORES = torch.tensor([0.2, 0.7, 0.9, 0.95, 0.8], dtype=torch.float64)
 PADDED = torch.stack([SCORES, SCORES.flip(0) ** 2, SCORES**0.5])
-MODELS = [
-    one for one in (SCORE_MODELS.values() if isinstance(SCORE_MODELS, dict) else SCORE_MODELS) if issubclass(one, ScoreModel)
-]
 
 
-@pytest.mark.parametrize("law", MODELS)
+@pytest.mark.parametrize("law", SCORE_MODELS.values())
 def test_density_of_a_problem_is_that_of_the_pyro_program(law):
     model = law()
     log_joint = ProblemLogJoint(model, SCORES)

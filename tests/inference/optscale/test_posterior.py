@@ -116,8 +116,9 @@ def test_node_posteriors_check_what_they_are_given():
     for wrong, weights in [({"logit_mean": [0.0]}, [0.0]), (values, [0.0]), (values, [-np.inf, -np.inf])]:
         with pytest.raises(ValueError, match="expected"):
             NodePosterior(BetaScores(), wrong, weights, SCORES)
-    with pytest.raises(ValueError, match="m >= 0"):
-        posterior.log_power_mean(0.5, -1)
+    for one in (posterior, infer_scores(DirichletScores(), SCORES), infer_answered(BetaScores(), SCORES, 2)):
+        with pytest.raises(ValueError, match="m >= 0"):
+            one.log_power_mean(0.5, [1, -1])
     with pytest.raises(ValueError, match="score in"):
         posterior.log_power_mean(1.5, 1)
 

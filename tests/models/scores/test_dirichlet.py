@@ -90,6 +90,21 @@ def test_the_program_gives_bins_their_weights_and_scores_the_base_within():
 
 
 @pytest.mark.parametrize(
+    ("masses", "edges", "message"),
+    [
+        ([1.0, -0.5], [0, 0.5, 1], "2 masses of at least 0"),
+        ([0.0], [0, 1], "not all of them 0"),
+        ([1.0], [0, 0.5, 1], "expected 2 masses"),
+        ([np.nan], [0, 1], "got .nan."),
+        ([1.0, 1.0], [0, 0.5, 0.4], "rise from 0 to 1"),
+    ],
+)
+def test_what_is_no_step_law_is_said(masses, edges, message):
+    with pytest.raises(ValueError, match=message):
+        StepLaw(masses, edges)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"concentration": -1.0}, "finite number >= 0"),

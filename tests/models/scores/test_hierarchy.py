@@ -223,5 +223,7 @@ def test_wrong_settings_are_refused():
         HierarchicalScores(LogitNormalScores(), num_features=-1)
     with pytest.raises(ValueError, match="centredness"):
         HierarchicalScores(LogitNormalScores(), centredness=1.5)
+    with pytest.raises(ValueError, match="centredness of location, log_scale, got location"):
+        HierarchicalScores(LogitNormalScores(), centredness={"location": 0.5})
     with pytest.raises(ValueError, match=r"\(2, 3\), got None"):
         HierarchicalScores(LogitNormalScores(), num_features=3)(torch.rand(2, 2))
