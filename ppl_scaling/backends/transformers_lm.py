@@ -190,8 +190,9 @@ class TransformersLanguageModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Class and weights of the model, for the record of a result."""
-        return fingerprint(self.model)
+        """Class, weights, prompt format, ends and step boundary of the model, for the record of a result."""
+        prompt = render_prompt(self.tokenizer, "?", self.system_prompt)
+        return fingerprint(self.model, prompt, sorted(self.end_tokens), self.boundary, self.stop)
 
     def __repr__(self) -> str:
         model, stop = self.model, "" if self.stop is None else f", stop={self.stop}"

@@ -1,4 +1,4 @@
-"""A record says which weights it was made with."""
+"""A record says which weights and settings it was made with."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from ppl_scaling.backends import TransformersLanguageModel
+from ppl_scaling.backends import Boxed, Delimiter, TokenClassificationRewardModel, TransformersLanguageModel, When
 from ppl_scaling.backends.fingerprint import fingerprint
 from ppl_scaling.backends.finite import FiniteLanguageModel
 from ppl_scaling.inference import SingleSample, evaluate
@@ -32,6 +32,31 @@ def test_it_follows_the_weights_and_nothing_else(model):
         changed = fingerprint(model)
         assert changed != found
         found = changed
+
+
+def test_it_follows_what_the_language_model_is_told(model, byte_tokenizer):
+    def found(**settings):
+        return TransformersLanguageModel(model, byte_tokenizer, **settings).fingerprint
+
+    plain = found()
+    assert found() == plain and found(boundary=Delimiter("\n")) == plain, "as by default"
+    for settings in ({"boundary": Delimiter(". ")}, {"stop": Boxed()}, {"system_prompt": "Think."}):
+        assert found(**settings) != plain
+    assert found(boundary=When(ends_here)) == found(boundary=When(ends_here)) != plain
+
+
+def ends_here(text):
+    return text.endswith("!")
+
+
+def test_it_follows_what_the_reward_model_is_told(tiny_prm, byte_tokenizer):
+    def found(**settings):
+        return TokenClassificationRewardModel(tiny_prm.model, byte_tokenizer, **settings).fingerprint
+
+    plain = found()
+    assert found() == plain
+    for settings in ({"separator": "+"}, {"aggregation": "min"}, {"right_label": 0}):
+        assert found(**settings) != plain
 
 
 def test_results_have_it(tiny_lm, tiny_prm):

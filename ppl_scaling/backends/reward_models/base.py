@@ -203,8 +203,9 @@ class TransformersRewardModel(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Class and weights of the model, for the record of a result."""
-        return fingerprint(self.model)
+        """Class, weights, layout and settings of the model, for the record of a result."""
+        settings = {name: getattr(self, name, None) for name in sorted(_keywords(type(self)))}
+        return fingerprint(self.model, self.layout(_PROBE_PROBLEM, _PROBE_STEPS[0]), settings)
 
     def __repr__(self) -> str:
         how = "incremental" if self.incremental else "re-encoding"

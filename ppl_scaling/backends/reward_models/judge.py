@@ -72,15 +72,14 @@ class JudgeRewardModel(CandidateRewardModel):
         if prompt.count("{solution}") != 1 or "{problem}" not in prompt:
             raise ValueError(f"expected a prompt with {{problem}}, and with {{solution}} once, got {prompt!r}")
         self.prompt = prompt.strip()
-        self._forms = (yes, no)
+        self.yes, self.no = yes, no
         super().__init__(model, tokenizer, aggregation=aggregation)
 
     def prepare(self) -> None:
         """Find the tokens that say yes and no."""
-        yes, no = self._forms
         self.set_candidates(
-            self._find(_YES) if yes is None else self._find(yes, all_of_them=True),
-            self._find(_NO) if no is None else self._find(no, all_of_them=True),
+            self._find(_YES) if self.yes is None else self._find(self.yes, all_of_them=True),
+            self._find(_NO) if self.no is None else self._find(self.no, all_of_them=True),
         )
         self._frame = lru_cache(maxsize=1024)(partial(_render_frame, self.tokenizer, self.prompt))
 
