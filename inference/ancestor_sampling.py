@@ -60,7 +60,7 @@ class Continuations:
 
 
 def check_rehearsable(model: Any) -> None:
-    """Refuse programs of which it is not known what a step adds to the target.
+    """Refuse programs of which it is not known what a step adds to the target, so that steps can't be tried.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def check_rehearsable(model: Any) -> None:
     for name in ("step", "advance", "transition"):
         if getattr(own, name, None) is not getattr(LanguageModelStateSpace, name):
             raise TypeError(
-                f"expected a model with the method {name!r} of LanguageModelStateSpace, as ancestor sampling weighs steps "
-                f"that have not been taken; got {own.__name__} with another one. Use ancestor_sampling=False."
+                f"expected a model with the method {name!r} of LanguageModelStateSpace, as steps are weighed that have not "
+                f"been taken (by ancestor sampling or a look-ahead); got {own.__name__} with another one"
             )
 
 

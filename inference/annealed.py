@@ -37,7 +37,7 @@ from ppl_scaling.inference.method import Method, OnStep, name_of
 from ppl_scaling.inference.moves import Population, cut_and_regrow, write
 from ppl_scaling.inference.particle_summary import settled, summary
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
-from ppl_scaling.inference.results import ParticleFilterResult, Result
+from ppl_scaling.inference.results import ParticleFilterResult, Result, finite
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
@@ -61,7 +61,7 @@ class AnnealedResult(ParticleFilterResult):
     acceptance: NDArray[np.float64]
 
     def _details(self) -> dict[str, Any]:
-        rates = [rate if math.isfinite(rate) else None for rate in self.acceptance.tolist()]
+        rates = [finite(rate) for rate in self.acceptance.tolist()]
         return {**super()._details(), "powers": self.powers.tolist(), "acceptance": rates}
 
 

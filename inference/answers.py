@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CHOICES", "Answer", "answer_posterior", "choose_answer", "group_answers"]
 
 CHOICES = ("mode", "best_score", "sample")
-"""Ways to settle on one answer; see ``ParticleFilterResult.choose``."""
+"""Ways to settle on one answer; see ``Result.choose``."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def answer_posterior(
 
 
 def choose_answer(trajectories: Sequence[Trajectory], answers: Sequence[Answer], how: str, seed: int) -> str:
-    """Settle on one answer; see ``ParticleFilterResult.choose``."""
+    """Settle on one answer; see ``Result.choose``, also for what is raised."""
     if how not in CHOICES:
         raise ValueError(f"expected a final choice among {', '.join(CHOICES)}, got {how!r}")
     answering = [one for one in trajectories if one.answer is not None and one.weight > 0]

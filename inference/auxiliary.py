@@ -39,13 +39,13 @@ from torch import Tensor
 from ppl_scaling import host
 from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import ScoreError
+from ppl_scaling.inference.ancestor_sampling import check_rehearsable
 from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.results import ParticleFilterResult
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.log_weights import log_mean_exp, too_unequal
 from ppl_scaling.models.sessions import ParticleSessions
-from ppl_scaling.models.state_space import LanguageModelStateSpace
 
 __all__ = ["AuxiliaryFilter", "AuxiliaryParticleFilter"]
 
@@ -163,11 +163,7 @@ class AuxiliaryParticleFilter(ParticleFilter):
     ) -> None:
         if not 0 < defensive_share < 1:
             raise ValueError(f"expected defensive_share to be in (0, 1), got {defensive_share}")
-        for name in ("step", "advance", "transition"):
-            if getattr(type(model), name, None) is not getattr(LanguageModelStateSpace, name):
-                raise TypeError(
-                    f"expected a model with the method {name!r} of LanguageModelStateSpace, got {type(model).__name__}"
-                )
+        check_rehearsable(model)
         if model.reward_model is None:
             raise ValueError("expected a model with a reward model, whose scores are looked ahead for, got none")
         self.num_lookahead = check_integer("num_lookahead", num_lookahead)

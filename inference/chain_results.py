@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ppl_scaling.inference.answers import Answer, group_answers
 from ppl_scaling.inference.autocorrelation import standard_error_of_mean
-from ppl_scaling.inference.results import Result, Trajectory
+from ppl_scaling.inference.results import Result, Trajectory, finite
 from ppl_scaling.inference.sweeps import Sweep
 from ppl_scaling.interfaces import AnswerFormat
 
@@ -76,7 +76,7 @@ class ParticleGibbsResult(Result):
 
     def _details(self) -> dict[str, Any]:
         return {
-            "log_evidence": self.log_evidence if np.isfinite(self.log_evidence) else None,
+            "log_evidence": finite(self.log_evidence),
             "log_evidences": _finite(self.log_evidences),
             "log_likelihoods": _finite(self.log_likelihoods),
             "draws": [one.answer for one in self.draws],
@@ -180,4 +180,4 @@ def update_rate(draws: Sequence[Trajectory]) -> NDArray[np.float64]:
 
 
 def _finite(numbers: NDArray[np.float64]) -> list[float | None]:
-    return [float(number) if np.isfinite(number) else None for number in numbers]
+    return [finite(number) for number in numbers.tolist()]

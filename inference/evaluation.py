@@ -24,7 +24,7 @@ from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.evaluation_file import EvaluationFile, EvaluationRecord
 from ppl_scaling.inference.method import Method
-from ppl_scaling.inference.results import Result
+from ppl_scaling.inference.results import Result, finite
 from ppl_scaling.tasks.grading import Grade, MathGrader
 from ppl_scaling.tasks.problem_files import Problem
 
@@ -244,8 +244,8 @@ def _record(
         grading_timed_out=graded.timed_out,
         error=None if result is not None else _message(outcome),
         answers=[] if result is None else [_share(one) for one in result.answers[:_ANSWERS]],
-        no_answer_probability=None if result is None else _finite(result.no_answer_probability),
-        log_evidence=_finite(getattr(result, "log_evidence", math.nan)),
+        no_answer_probability=None if result is None else finite(result.no_answer_probability),
+        log_evidence=finite(getattr(result, "log_evidence", math.nan)),
         num_trajectories=len(trajectories),
         num_finished=sum(one.finished for one in trajectories),
         num_truncated=sum(one.truncated for one in trajectories),
@@ -261,13 +261,9 @@ def _record(
 
 
 def _share(answer: Answer) -> dict[str, Any]:
-    return {"answer": answer.answer, "probability": _finite(answer.probability)}
+    return {"answer": answer.answer, "probability": finite(answer.probability)}
 
 
 def _message(error: object) -> str:
     # Pyro appends the shapes of its trace to what is raised inside a program.
     return f"{type(error).__name__}: {str(error).partition(_TRACE)[0]}"
-
-
-def _finite(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None

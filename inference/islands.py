@@ -37,6 +37,7 @@ from ppl_scaling.inference.archipelago import IslandFilter
 from ppl_scaling.inference.genealogy import Genealogy
 from ppl_scaling.inference.method import Method, OnStep, drive
 from ppl_scaling.inference.particle_filter import ParticleFilter
+from ppl_scaling.inference.particle_summary import normalized
 from ppl_scaling.inference.pooling import IslandsResult, answers_of, jackknife, scaled, shares_of
 from ppl_scaling.inference.results import Result, Trajectory, choose_answer
 from ppl_scaling.seeding import fresh_seed
@@ -162,7 +163,7 @@ class Islands(Method):
             if isinstance(one, Result) and not hasattr(one, "log_evidence"):
                 raise TypeError(f"expected a method that estimates the evidence, got {self.replicated.method!r}")
         evidence = np.array([getattr(one, "log_evidence", -math.inf) for one in found])
-        weights = np.exp(evidence - np.logaddexp.reduce(evidence))
+        weights = normalized(evidence)
         trajectories: list[Trajectory] = []
         for one, log_evidence, weight in zip(found, evidence, weights, strict=True):
             if isinstance(one, Result):

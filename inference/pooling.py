@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ppl_scaling.inference.answers import Answer, group_answers
 from ppl_scaling.inference.display import with_error
-from ppl_scaling.inference.results import Result, Trajectory
+from ppl_scaling.inference.results import Result, Trajectory, finite
 from ppl_scaling.interfaces import AnswerFormat
 
 __all__ = ["IslandsResult", "answers_of", "jackknife", "scaled", "shares_of"]
@@ -50,9 +50,9 @@ class IslandsResult(Result):
         }
 
     def _details(self) -> dict[str, Any]:
-        numbers = {"log_evidence": self.log_evidence, "log_evidence_standard_error": self.log_evidence_standard_error}
         return {
-            **{name: number if math.isfinite(number) else None for name, number in numbers.items()},
+            "log_evidence": finite(self.log_evidence),
+            "log_evidence_standard_error": finite(self.log_evidence_standard_error),
             "num_replicates": self.num_replicates,
             "replicate_weights": self.replicate_weights.tolist(),
             "stopped_by": self.stopped_by,

@@ -40,7 +40,7 @@ from ppl_scaling.inference.method import OnStep, Progress
 from ppl_scaling.inference.moves import NoAnswers, Population, check_latents, cut_and_regrow
 from ppl_scaling.inference.particle_filter import ParticleFilter
 from ppl_scaling.inference.particle_summary import settled, summary
-from ppl_scaling.inference.results import ParticleFilterResult, Result
+from ppl_scaling.inference.results import ParticleFilterResult, Result, finite
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.log_weights import log_mean_exp, normalize, too_unequal
 from ppl_scaling.models.proposals import GivenSteps
@@ -61,7 +61,7 @@ class ResampleMoveResult(ParticleFilterResult):
     acceptance: NDArray[np.float64]
 
     def _details(self) -> dict[str, Any]:
-        rates = [rate if math.isfinite(rate) else None for rate in self.acceptance.tolist()]
+        rates = [finite(rate) for rate in self.acceptance.tolist()]
         return {**super()._details(), "acceptance": rates}
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ppl_scaling.inference.answers import CHOICES, Answer, choose_answer
 from ppl_scaling.inference.display import Displayed, with_error
 
-__all__ = ["CHOICES", "ParticleFilterResult", "Result", "Trajectory", "choose_answer"]
+__all__ = ["CHOICES", "ParticleFilterResult", "Result", "Trajectory", "choose_answer", "finite"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -156,7 +156,7 @@ class Result(Displayed):
             "method": self.method,
             "answer": self.answer,
             "answers": [
-                {"answer": one.answer, "probability": one.probability, "standard_error": _finite(one.standard_error)}
+                {"answer": one.answer, "probability": one.probability, "standard_error": finite(one.standard_error)}
                 for one in self.answers
             ],
             "no_answer_probability": self.no_answer_probability,
@@ -175,8 +175,8 @@ class Result(Displayed):
                 {
                     "steps": list(one.steps),
                     "scores": list(one.scores),
-                    "score": _finite(one.score),
-                    "log_weight": _finite(one.log_weight),
+                    "score": finite(one.score),
+                    "log_weight": finite(one.log_weight),
                     "weight": one.weight,
                     "answer": one.answer,
                     "finished": one.finished,
@@ -285,8 +285,8 @@ class ParticleFilterResult(Result):
 
     def _details(self) -> dict[str, Any]:
         return {
-            "log_evidence": _finite(self.log_evidence),
-            "log_evidence_standard_error": _finite(self.log_evidence_standard_error),
+            "log_evidence": finite(self.log_evidence),
+            "log_evidence_standard_error": finite(self.log_evidence_standard_error),
             "ess": self.ess.tolist(),
             "resampled": self.resampled.tolist(),
             "num_particles": self.num_particles,
@@ -294,5 +294,6 @@ class ParticleFilterResult(Result):
         }
 
 
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
+def finite(number: float) -> float | None:
+    """Return what JSON can say of a number: None if it is not finite."""
+    return float(number) if math.isfinite(number) else None
