@@ -169,6 +169,7 @@ def failure(completions: Sequence[Completion]) -> PPLScalingError | None:
 
 
 def in_proportion(scores: Sequence[float]) -> NDArray[np.float64]:
-    """Normalise scores; all the same if every one is 0."""
-    total = math.fsum(scores)
-    return np.array(scores) / total if total else np.full(len(scores), 1 / len(scores))
+    """Normalise scores; all the same if every one is 0. What died before its first step has the score NaN and counts 0."""
+    known = np.nan_to_num(scores)
+    total = math.fsum(known)
+    return known / total if total else np.full(len(scores), 1 / len(scores))

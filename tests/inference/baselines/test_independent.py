@@ -218,6 +218,19 @@ def test_a_problem_whose_completions_are_all_impossible_fails_alone():
         make(MajorityVote, model, num_completions=3).run("?", seed=0)
 
 
+def test_a_completion_that_is_impossible_from_the_beginning_has_no_score_and_no_weight():
+    class AtOnce(LanguageModelStateSpace):
+        def init(self, state, prompts):
+            super().init(state, prompts)
+            pyro.factor("pick", torch.tensor([0.0, -math.inf, 0.0]))
+
+    plain = early_ends(None)
+    model = AtOnce(plain.language_model, plain.reward_model, max_steps=5)
+    one, lost, other = make(WeightedBestOfN, model, num_completions=3).run("?", seed=0).trajectories
+    assert lost.text == "" and math.isnan(lost.score) and lost.weight == 0
+    assert one.weight == pytest.approx(one.score / (one.score + other.score))
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
