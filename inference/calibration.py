@@ -24,16 +24,18 @@ from numpy.typing import ArrayLike, NDArray
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
+from ppl_scaling.arguments import check_counts
 from ppl_scaling.arviz_export import from_draws
-from ppl_scaling.inference.optscale.convergence import PARETO_K, Convergence, chain_convergence, pareto_tail_index
+from ppl_scaling.inference.optscale.convergence import PARETO_K, Convergence, chain_convergence
 from ppl_scaling.inference.optscale.laplace import SLOPE, Mode, find_mode
 from ppl_scaling.inference.optscale.log_joint import LogJoint
-from ppl_scaling.inference.optscale.whitened import check_counts, isolated
+from ppl_scaling.inference.optscale.whitened import isolated
 from ppl_scaling.inference.resampling import systematic
 from ppl_scaling.log_weights import log_mean_exp
 from ppl_scaling.models.calibration import Calibration
 from ppl_scaling.models.calibration_posterior import CalibrationPosterior
 from ppl_scaling.models.labels import LabelShare, check_labels
+from ppl_scaling.pareto import pareto_k
 from ppl_scaling.seeding import fresh_seed
 
 __all__ = ["CalibrationFit", "fit_calibration"]
@@ -246,7 +248,7 @@ def _laplace(joint: _LabelLogJoint, mode: Mode, num_draws: int) -> _Fitted:
     reasons = []
     if not (mode.steepest < SLOPE and mode.positive):
         reasons.append(f"the climb stopped on a slope of {mode.steepest:.2g} nats a standard deviation: take method='nuts'")
-    index = pareto_tail_index(log_weights.numpy())
+    index = pareto_k(log_weights.numpy())
     if index > PARETO_K:
         reasons.append(
             f"the Pareto index of the importance weights is {index:.2f}, expected at most {PARETO_K}: take method='nuts'"

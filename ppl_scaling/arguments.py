@@ -7,7 +7,7 @@ import operator
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["check_integer", "check_temperature"]
+__all__ = ["check_counts", "check_integer", "check_temperature"]
 
 
 def check_integer(name: str, value: Any, least: int = 1) -> int:
@@ -25,6 +25,12 @@ def check_integer(name: str, value: Any, least: int = 1) -> int:
     if number is None or number < least:
         raise ValueError(f"expected {name} to be an integer of at least {least}, got {value!r}")
     return number
+
+
+def check_counts(**counts: Any) -> None:
+    """Check that arguments are integers of at least 1, as :func:`check_integer` does."""
+    for name, count in counts.items():
+        check_integer(name, count)
 
 
 def check_temperature(temperature: float) -> float:

@@ -14,7 +14,7 @@ TREES = {
 
 # What each part may import of the library, beside itself. `pretrained` is the recipe, a program of its own.
 EVERYONE = {"arviz_export", "boxed", "draw_statistics", "errors", "host", "log_weights", "seeding", "smc_failed"}
-EVERYONE |= {"arguments", "drafts", "token_law"}
+EVERYONE |= {"arguments", "drafts", "pareto", "token_law"}
 ALLOWED = {
     "cli": {"inference", "models", "backends", "tasks", "interfaces", "pretrained", "diagnostics"},
     "diagnostics": {"inference", "interfaces"},

@@ -15,14 +15,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ppl_scaling.arguments import check_integer
 from ppl_scaling.inference.method import Method
 from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.likelihoods import Likelihood
 from ppl_scaling.models.state_space import LanguageModelStateSpace
 
-__all__ = ["Baseline", "check_count", "put_together"]
+__all__ = ["Baseline", "put_together"]
 
 
 class NoLikelihood(Likelihood):
@@ -117,15 +116,3 @@ def put_together(
         num_tokens=sum(map(len, token_blocks)),
         token_blocks=tuple(token_blocks),
     )
-
-
-def check_count(**numbers: Any) -> None:
-    """Check that arguments are integers of at least 1.
-
-    Raises
-    ------
-    ValueError
-        If one is not.
-    """
-    for name, number in numbers.items():
-        check_integer(name, number)

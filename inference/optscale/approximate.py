@@ -16,13 +16,15 @@ from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from pyro.infer.autoguide.initialization import init_to_value
 from pyro.optim import ClippedAdam
 
-from ppl_scaling.inference.optscale.convergence import PARETO_K, Convergence, pareto_tail_index
+from ppl_scaling.arguments import check_counts
+from ppl_scaling.inference.optscale.convergence import PARETO_K, Convergence
 from ppl_scaling.inference.optscale.laplace import SLOPE
 from ppl_scaling.inference.optscale.log_joint import recorded
 from ppl_scaling.inference.optscale.score_fit import ScoreFit
-from ppl_scaling.inference.optscale.whitened import WhitenedPosterior, check_counts, isolated
+from ppl_scaling.inference.optscale.whitened import WhitenedPosterior, isolated
 from ppl_scaling.models.scores.base import ScoreModel
 from ppl_scaling.models.scores.hierarchy import HierarchicalScores
+from ppl_scaling.pareto import pareto_k
 from ppl_scaling.seeding import fresh_seed
 
 __all__ = ["fit_laplace", "fit_svi"]
@@ -164,7 +166,7 @@ def _unsettled(losses: np.ndarray) -> list[str]:
 def _approximation(
     log_p: np.ndarray, log_q: np.ndarray, reasons: list[str], *, hierarchical: bool
 ) -> tuple[Convergence, dict[str, np.ndarray]]:
-    index = pareto_tail_index((log_p - log_q).reshape(-1))
+    index = pareto_k(log_p - log_q)
     if index > PARETO_K and not hierarchical:
         reasons.append(f"the Pareto index of the importance weights is {index:.2f}, expected at most {PARETO_K}")
     return Convergence({}, {}, 0, index, tuple(reasons)), {"lp": log_p, "log_q": log_q}

@@ -1,4 +1,4 @@
-"""Whether draws can be trusted: R-hat and effective sample size of chains, and the Pareto tail index of approximations.
+"""Whether draws can be trusted: R-hat and effective sample size of chains, and the Pareto k of approximations.
 
 References
 ----------
@@ -13,21 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from pyro.ops.stats import fit_generalized_pareto
 
 from ppl_scaling.draw_statistics import ess, rhat
 
-__all__ = ["Convergence", "chain_convergence", "pareto_tail_index"]
+__all__ = ["Convergence", "chain_convergence"]
 
 Array = NDArray[np.float64]
 
 R_HAT = 1.01
 ESS = 100.0  # for each chain
 PARETO_K = 0.7
-
-_FEWEST_WEIGHTS = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +40,9 @@ class Convergence:
     num_divergent : int
         Trajectories of NUTS that went astray.
     pareto_k : float
-        Tail index of the importance weights from the approximation to the posterior, over all coordinates together: below
-        0.7 they are close. NaN for NUTS. In a hierarchy with many problems it is large for any approximation, because small
-        errors of each problem multiply; there it is stated and not held against the fit.
+        Tail index (:func:`~ppl_scaling.pareto.pareto_k`) of the importance weights from the approximation to the posterior,
+        over all coordinates together: below 0.7 they are close. NaN for NUTS. In a hierarchy with many problems it is large
+        for any approximation, because small errors of each problem multiply; there it is not held against the fit.
     reasons : tuple of str
         Why the fit should not be trusted; empty if nothing speaks against it.
     """
@@ -97,26 +93,6 @@ def chain_convergence(draws: Mapping[str, Array], diverging: NDArray[np.bool_]) 
     if found.num_divergent:
         reasons.append(f"{found.num_divergent} of {diverging.size} trajectories diverged: raise target_accept_prob")
     return Convergence(r_hat, effective, found.num_divergent, math.nan, tuple(reasons))
-
-
-def pareto_tail_index(log_weights: Array) -> float:
-    """Fit the tail of importance weights by a generalised Pareto law and return its index.
-
-    Below 0.5 the weights have finite variance; above 0.7 what they were drawn from misses part of the target. Minus infinity
-    if all weights are equal, NaN for fewer than 25, whose tail says nothing.
-    """
-    if len(log_weights) < _FEWEST_WEIGHTS:
-        return math.nan
-    weights = np.exp(log_weights - log_weights.max())
-    tail = int(min(0.2 * len(weights), 3 * math.sqrt(len(weights))))
-    ordered = np.sort(weights)
-    excess = ordered[-tail:] - ordered[-tail - 1]
-    if not excess[0] > 0:
-        excess = excess[excess > 0]
-        if len(excess) < 5:
-            return -math.inf
-    index, _ = fit_generalized_pareto(torch.from_numpy(excess))
-    return float(index)
 
 
 def _per_component(draws: Array, measure: Callable[[Array], float]) -> Array:

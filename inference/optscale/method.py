@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+from ppl_scaling.arguments import check_counts
 from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.inference.baselines.base import check_count
 from ppl_scaling.inference.baselines.completions import failure, fields, in_proportion, vote
 from ppl_scaling.inference.baselines.rounds import AdaptiveResult, Pool, RoundSampling
 from ppl_scaling.inference.method import OnStep
@@ -148,7 +148,7 @@ class OptScale(Stopping, RoundSampling):
         answer_format: AnswerFormat | None = None,
         **settings: Any,
     ) -> None:
-        check_count(min_completions=min_completions)
+        check_counts(min_completions=min_completions)
         Stopping.__init__(self, rule, round_size=round_size, **settings)
         by_answer = isinstance(self.rule, AnswerRule)
         RoundSampling.__init__(

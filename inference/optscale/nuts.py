@@ -11,10 +11,11 @@ import torch
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
+from ppl_scaling.arguments import check_counts
 from ppl_scaling.inference.optscale.convergence import chain_convergence
 from ppl_scaling.inference.optscale.log_joint import recorded
 from ppl_scaling.inference.optscale.score_fit import ScoreFit
-from ppl_scaling.inference.optscale.whitened import WhitenedPosterior, check_counts, isolated
+from ppl_scaling.inference.optscale.whitened import WhitenedPosterior, isolated
 from ppl_scaling.models.scores.base import ScoreModel
 from ppl_scaling.models.scores.hierarchy import HierarchicalScores
 from ppl_scaling.seeding import fresh_seed

@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ppl_scaling.arguments import check_counts
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence
 from ppl_scaling.inference.optscale.plug_in import plug_in_completions
-from ppl_scaling.inference.optscale.rules import check_number, check_share
+from ppl_scaling.inference.optscale.rules import check_share
 from ppl_scaling.models.scores.truncated_normal import TruncatedNormalScores
 
 __all__ = ["PlugInRule"]
@@ -56,7 +57,7 @@ class PlugInRule:
         check_share("target_score", self.target_score)
         check_share("confidence", self.confidence, positive=True)
         if self.peek is not None:
-            check_number("peek", self.peek)
+            check_counts(peek=self.peek)
 
     def decide(self, evidence: Evidence) -> Decision:
         """Decide by the number that the fit asks for in all."""

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from ppl_scaling.arguments import check_counts
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import group_answers
 from ppl_scaling.inference.islands import Islands
 from ppl_scaling.inference.method import Method, OnStep
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule
 from ppl_scaling.inference.optscale.method import described, finite
-from ppl_scaling.inference.optscale.rules import check_number
 from ppl_scaling.inference.optscale.settings import Stopping
 from ppl_scaling.inference.pooling import IslandsResult
 from ppl_scaling.inference.results import Result
@@ -102,8 +102,7 @@ class OptScaleReplicates(Stopping, Islands):
         answer_format: AnswerFormat | None = None,
         **settings: Any,
     ) -> None:
-        for name, number in {"min_replicates": min_replicates, "max_replicates": max_replicates}.items():
-            check_number(name, number)
+        check_counts(min_replicates=min_replicates, max_replicates=max_replicates)
         if min_replicates > max_replicates:
             raise ValueError(f"expected min_replicates to be at most {max_replicates}, got {min_replicates}")
         if getattr(replicated.model, "reward_model", None) is None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ppl_scaling.arguments import check_counts
 from ppl_scaling.inference.baselines.stopping import beta_confidence, dirichlet_confidence
 from ppl_scaling.inference.optscale.decisions import required_completions, worthwhile_completions
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence
@@ -70,7 +71,7 @@ class GuaranteeRule:
         if self.give_up_below is not None:
             check_share("give_up_below", self.give_up_below)
         if self.peek is not None:
-            check_number("peek", self.peek)
+            check_counts(peek=self.peek)
 
     def decide(self, evidence: Evidence) -> Decision:
         """Decide by the posterior of the score."""
@@ -232,9 +233,3 @@ def check_share(name: str, value: float, *, positive: bool = False) -> None:
     """Check that a setting is in [0, 1], or in (0, 1]."""
     if not 0 <= value <= 1 or (positive and value == 0):
         raise ValueError(f"expected {name} to be in {'(' if positive else '['}0, 1], got {value}")
-
-
-def check_number(name: str, value: int) -> None:
-    """Check that a setting is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"expected {name} to be an integer of at least 1, got {value!r}")

@@ -6,11 +6,12 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from ppl_scaling.arguments import check_counts
 from ppl_scaling.inference.optscale.combined_rules import AllOf, AnyOf
 from ppl_scaling.inference.optscale.coverage_rule import CoverageRule
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule, ask, next_round
 from ppl_scaling.inference.optscale.plug_in_rule import PlugInRule
-from ppl_scaling.inference.optscale.rules import AnswerRule, GuaranteeRule, PriceRule, check_number
+from ppl_scaling.inference.optscale.rules import AnswerRule, GuaranteeRule, PriceRule
 from ppl_scaling.models.scores import SCORE_MODELS
 from ppl_scaling.models.scores.base import Prior, ScoreModel
 from ppl_scaling.models.scores.dirichlet import DirichletScores
@@ -181,7 +182,7 @@ class Stopping:
         round_size: int | None = None,
     ) -> None:
         if round_size is not None:
-            check_number("round_size", round_size)
+            check_counts(round_size=round_size)
         self.rule = stopping_rule(
             rule,
             target_score=target_score,

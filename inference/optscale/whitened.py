@@ -24,7 +24,7 @@ from ppl_scaling.models.scores.base import ScoreModel
 from ppl_scaling.models.scores.hierarchy import HierarchicalScores
 from ppl_scaling.seeding import seeded
 
-__all__ = ["WhitenedPosterior", "check_counts", "isolated"]
+__all__ = ["WhitenedPosterior", "isolated"]
 
 
 class WhitenedPosterior:
@@ -93,15 +93,6 @@ def isolated(seed: int) -> Iterator[None]:
     """Run a block with seeded generators and a parameter store of its own, seen by none of the caller's Pyro handlers."""
     with seeded(seed), pyro.get_param_store().scope(), poutine.block():
         yield
-
-
-def check_counts(**counts: int) -> None:
-    """Check that settings are positive integers."""
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int):
-            raise TypeError(f"expected {name} to be an int, got {type(count).__name__}")
-        if count < 1:
-            raise ValueError(f"expected {name} >= 1, got {count}")
 
 
 def _log_joint(

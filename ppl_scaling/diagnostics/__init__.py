@@ -8,7 +8,7 @@ from ppl_scaling.diagnostics.evaluation_pictures import evaluation_pictures
 from ppl_scaling.diagnostics.evidence_error import EvidenceSpread, chan_lai_standard_error, evidence_spread
 from ppl_scaling.diagnostics.genealogy_picture import plot_genealogy
 from ppl_scaling.diagnostics.health import diagnose
-from ppl_scaling.diagnostics.particle_trace import ParticleTrace, pareto_k, particle_trace
+from ppl_scaling.diagnostics.particle_trace import ParticleTrace, particle_trace
 from ppl_scaling.diagnostics.picture import Picture
 from ppl_scaling.diagnostics.pictures import result_pictures, write_pictures
 from ppl_scaling.diagnostics.reliability_picture import plot_reliability
@@ -19,6 +19,7 @@ from ppl_scaling.diagnostics.score_models import PredictiveCheck, check_score_mo
 from ppl_scaling.diagnostics.score_paths import plot_score_trajectories
 from ppl_scaling.diagnostics.trace_pictures import draw_traces, plot_chain, plot_traces
 from ppl_scaling.diagnostics.truth import CredibleCoverage, answer_calibration, credible_coverage, score_calibration
+from ppl_scaling.pareto import pareto_k
 
 __all__ = [
     "CalibrationReport",

@@ -1,17 +1,4 @@
-r"""What weights and ancestors say of each step of a particle filter: numbers only; what they mean is judged elsewhere.
-
-Pareto k
---------
-The largest :math:`M = \lceil \min(N / 5, 3 \sqrt N) \rceil` weights are fitted by a generalised Pareto distribution, and its
-shape :math:`k` tells how heavy their tail is: the weights act as if only moments below :math:`1/k` existed. The fit is the
-empirical-Bayes one of Zhang and Stephens (2009) with the weak prior of Vehtari et al. (2024), ten observations' worth of
-:math:`k = 1/2`, as in ArviZ; it is computed here because ArviZ 0.2x and 1.x offer it in different ways.
-
-References
-----------
-Zhang and Stephens (2009), Technometrics 51; Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto smoothed importance
-sampling, JMLR 25, arXiv 1507.02646.
-"""
+"""What weights and ancestors say of each step of a particle filter: numbers only; what they mean is judged elsewhere."""
 
 from __future__ import annotations
 
@@ -20,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ppl_scaling.inference import Genealogy, ParticleFilterResult
+from ppl_scaling.pareto import pareto_k
 
-__all__ = ["ParticleTrace", "pareto_k", "particle_trace"]
-
-_FEWEST = 5  # points that a tail is fitted to
-_PRIOR_COUNT, _PRIOR_K = 10, 0.5
+__all__ = ["ParticleTrace", "particle_trace"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +29,7 @@ class ParticleTrace:
     max_weight : float array, shape (T,)
         The largest normalised weight.
     pareto_k : float array, shape (T,)
-        Of the weights; see :func:`pareto_k`.
+        Of the weights; see :func:`~ppl_scaling.pareto.pareto_k`.
     unique_ancestors : int array, shape (T,)
         How many particles of the step before are continued.
     unique_roots : int array, shape (T,)
@@ -126,57 +111,6 @@ def particle_trace(result: ParticleFilterResult) -> ParticleTrace:
         resampled=np.asarray(result.resampled),
         log_evidence=np.asarray(result.log_evidence_by_step, dtype=np.float64),
     )
-
-
-def pareto_k(log_weights: ArrayLike) -> float:
-    """Shape of a generalised Pareto distribution fitted to the largest weights; see the module.
-
-    Parameters
-    ----------
-    log_weights : float array, shape (N,)
-        Of any normalisation.
-
-    Returns
-    -------
-    float
-        Minus infinity if all weights are the same: there is no tail. NaN if the largest weights take fewer than five
-        different values, so always for 20 particles or fewer: nothing can be fitted to them.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> heavy, light = rng.pareto(1.0, 10_000), rng.random(10_000)
-    >>> round(pareto_k(np.log(heavy)), 1), pareto_k(np.log(light)) < 0
-    (1.0, True)
-    """
-    values = np.sort(np.asarray(log_weights, dtype=np.float64).ravel())
-    if values.size < 1 or np.isnan(values).any() or values[-1] in (math.inf, -math.inf):
-        raise ValueError("expected log-weights below infinity, one at least above minus infinity, got others")
-    if values[0] == values[-1]:
-        return -math.inf
-    size = values.size
-    length = math.ceil(min(size / 5, 3 * math.sqrt(size)))
-    weights = np.exp(values - values[-1])
-    cutoff = weights[-length - 1]
-    tail = weights[-length:] - cutoff
-    tail = tail[tail > 0]
-    if len(np.unique(tail)) < _FEWEST:
-        return math.nan
-    number = len(tail)
-    shape = _zhang_stephens(tail)
-    return (number * shape + _PRIOR_COUNT * _PRIOR_K) / (number + _PRIOR_COUNT)
-
-
-def _zhang_stephens(tail: NDArray[np.float64]) -> float:
-    """Shape from the posterior mean of theta = -k / sigma on a grid, whose likelihood is maximal over k."""
-    number = len(tail)
-    grid_size = 30 + int(math.sqrt(number))
-    quartile = tail[int(number / 4 + 0.5) - 1]
-    grid = 1 / tail[-1] + (1 - np.sqrt(grid_size / (np.arange(grid_size) + 0.5))) / (3 * quartile)
-    shapes = np.log1p(-grid[:, None] * tail).mean(1)
-    log_likelihood = number * (np.log(-grid / shapes) - shapes - 1)
-    posterior = np.exp(log_likelihood - np.logaddexp.reduce(log_likelihood))
-    return float(np.log1p(-(posterior @ grid) * tail).mean())
 
 
 def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:

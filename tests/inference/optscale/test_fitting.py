@@ -224,7 +224,7 @@ def test_mistakes_are_named():
         fit_nuts(model, [0.5, 1.5])
     with pytest.raises(ValueError, match="num_draws >= 8"):
         fit_nuts(model, SCORES, num_draws=3)
-    with pytest.raises(TypeError, match="num_chains to be an int"):
+    with pytest.raises(ValueError, match="num_chains to be an integer of at least 1, got 2.0"):
         fit_nuts(model, SCORES, num_chains=2.0)
     with pytest.raises(ValueError, match="target_accept_prob between 0 and 1"):
         fit_nuts(model, SCORES, target_accept_prob=1.0)

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 from pyro import poutine
-from scipy.stats import genpareto
 
-from ppl_scaling.inference.optscale.convergence import chain_convergence, pareto_tail_index
+from ppl_scaling.inference.optscale.convergence import chain_convergence
 from ppl_scaling.inference.optscale.laplace import find_mode
 from ppl_scaling.inference.optscale.log_joint import ProblemLogJoint, ProgramLogJoint, recorded
 from ppl_scaling.models.scores import SCORE_MODELS, HierarchicalScores, LogitNormalScores
@@ -97,12 +96,3 @@ def test_diagnostics_agree_with_arviz():
     single = chain_convergence({"x": random.standard_normal((1, 400))}, np.zeros((1, 400), dtype=bool))
     assert single.reasons == ("a single chain has nothing to agree with",)
     assert diverged.reasons == ("4 of 1600 trajectories diverged: raise target_accept_prob",)
-
-
-@pytest.mark.parametrize("index", [0.2, 0.9])
-def test_the_tail_index_is_that_of_a_pareto_law(index):
-    # 20000 weights; the tail that is fitted has 424, whose index has a standard error of (1 + k) / sqrt(424) = 0.1 at most.
-    weights = genpareto.rvs(index, size=20000, random_state=1)
-    assert pareto_tail_index(np.log(weights)) == pytest.approx(index, abs=5 * (1 + index) / np.sqrt(424))
-    assert pareto_tail_index(np.zeros(100)) == -np.inf
-    assert np.isnan(pareto_tail_index(np.zeros(24)))
