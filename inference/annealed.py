@@ -33,7 +33,7 @@ from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import AllWeightsZeroError, PPLScalingError
 from ppl_scaling.inference.genealogy import Genealogy
 from ppl_scaling.inference.group_view import Costs
-from ppl_scaling.inference.method import Method, OnStep, name_of
+from ppl_scaling.inference.method import Method, OnStep
 from ppl_scaling.inference.moves import Population, cut_and_regrow, write
 from ppl_scaling.inference.particle_summary import settled, summary
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
@@ -41,6 +41,7 @@ from ppl_scaling.inference.results import ParticleFilterResult, Result, finite
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.log_weights import ess, log_mean_exp, normalize
+from ppl_scaling.models.state_space import name_of
 
 __all__ = ["AnnealedResult", "AnnealedSMC", "next_power"]
 

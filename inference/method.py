@@ -21,7 +21,7 @@ from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.seeding import fresh_seed, seeded
 from ppl_scaling.tasks.grading import shared_grader
 
-__all__ = ["Method", "OnStep", "Progress", "drive", "name_of"]
+__all__ = ["Method", "OnStep", "Progress", "drive"]
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,3 @@ def drive(smc: SMCFilter, problems: Sequence[str], max_steps: int, on_step: OnSt
     except PPLScalingError:
         if len(smc.failures) < len(problems):
             raise
-
-
-def name_of(settings: Any) -> str | None:
-    """Name a part for the record: its ``repr`` if it has one of its own, else its class."""
-    if settings is None:
-        return None
-    return repr(settings) if "__repr__" in vars(type(settings)) else type(settings).__name__

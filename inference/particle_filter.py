@@ -22,13 +22,14 @@ from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.answers import answer_posterior
 from ppl_scaling.inference.group_view import read_group
-from ppl_scaling.inference.method import Method, OnStep, Progress, drive, name_of
+from ppl_scaling.inference.method import Method, OnStep, Progress, drive
 from ppl_scaling.inference.particle_summary import normalized
 from ppl_scaling.inference.resampling import ResamplingScheme, systematic
 from ppl_scaling.inference.results import ParticleFilterResult, Result, choose_answer
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.likelihoods import Likelihood
+from ppl_scaling.models.state_space import name_of
 
 __all__ = ["ParticleFilter", "Progress"]
 

@@ -24,12 +24,13 @@ from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.chain_results import ParticleGibbsResult, average_answers, pooled, update_rate
 from ppl_scaling.inference.conditional_smc import ConditionalSMCFilter, Reference
 from ppl_scaling.inference.group_view import Costs
-from ppl_scaling.inference.method import Method, OnStep, drive, name_of
+from ppl_scaling.inference.method import Method, OnStep, drive
 from ppl_scaling.inference.results import Result, choose_answer
 from ppl_scaling.inference.smc_filter import SMCFilter
 from ppl_scaling.inference.sweeps import Sweep, read_sweeps
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.models.likelihoods import Likelihood
+from ppl_scaling.models.state_space import name_of
 from ppl_scaling.models.tempering import Tempered
 
 __all__ = ["ParticleGibbs"]

@@ -35,7 +35,7 @@ from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.models.token_block import TokenBlock, broadcast_temperature
 from ppl_scaling.token_law import TokenLaw, check_truncation
 
-__all__ = ["LanguageModelStateSpace", "default_likelihood"]
+__all__ = ["LanguageModelStateSpace", "default_likelihood", "name_of"]
 
 
 class LanguageModelStateSpace:
@@ -108,7 +108,7 @@ class LanguageModelStateSpace:
         return {
             "model": type(self).__name__,
             "likelihood": repr(self.likelihood),
-            "reward_model": _name(self.reward_model),
+            "reward_model": name_of(self.reward_model),
             "fingerprints": [getattr(one, "fingerprint", None) for one in (self.language_model, self.reward_model)],
             "temperature": self.temperature,
             "top_k": self.top_k,
@@ -215,9 +215,9 @@ def default_likelihood(reward_model: RewardModel | None, beta: float | None = No
     return kind(beta)
 
 
-def _name(reward_model: RewardModel | None) -> str | None:
-    """Give what a reward model calls itself, for the record; without a ``repr`` of its own, its class."""
-    if reward_model is None:
+def name_of(part: Any) -> str | None:
+    """Name a part for the record of a result: its ``repr`` if it or a base has one of its own, else its class."""
+    if part is None:
         return None
-    own = "__repr__" in {name for one in type(reward_model).__mro__[:-1] for name in vars(one)}
-    return repr(reward_model) if own else type(reward_model).__name__
+    own = any("__repr__" in vars(one) for one in type(part).__mro__[:-1])
+    return repr(part) if own else type(part).__name__

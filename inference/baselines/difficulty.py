@@ -14,9 +14,10 @@ from ppl_scaling.arguments import check_integer
 from ppl_scaling.errors import PPLScalingError
 from ppl_scaling.inference.baselines.adaptive import AdaptiveSelfConsistency
 from ppl_scaling.inference.baselines.rounds import Pool
-from ppl_scaling.inference.method import OnStep, name_of
+from ppl_scaling.inference.method import OnStep
 from ppl_scaling.inference.results import Result
 from ppl_scaling.interfaces import AnswerFormat
+from ppl_scaling.models.state_space import name_of
 
 __all__ = ["DifficultyAdaptiveSelfConsistency", "number_of_words"]
 

@@ -33,7 +33,7 @@ from ppl_scaling.inference.optscale.evidence import Decision, Evidence, Stopping
 from ppl_scaling.inference.optscale.posterior import ScorePosterior
 from ppl_scaling.inference.optscale.rules import AnswerRule
 from ppl_scaling.inference.optscale.settings import Stopping
-from ppl_scaling.inference.results import Result, choose_answer
+from ppl_scaling.inference.results import Result, choose_answer, finite
 from ppl_scaling.interfaces import AnswerFormat
 
 __all__ = ["OptScale", "OptScaleResult", "described"]
@@ -229,11 +229,6 @@ def described(decisions: Sequence[Decision]) -> dict[str, Any]:
         seen = {"num_seen": one.num_seen, "best": one.best, "further": one.further}
         rounds.append({**seen, **numbers, "because": one.because, "reason": one.reason})
     return {"stopped_because": decisions[-1].because, "decisions": rounds}
-
-
-def finite(number: float) -> float | None:
-    """Return a number as JSON can hold it; None if it is not finite."""
-    return number if math.isfinite(number) else None
 
 
 def _number(value: float | None) -> float | str | None:

@@ -26,10 +26,10 @@ from ppl_scaling.inference.answers import group_answers
 from ppl_scaling.inference.islands import Islands
 from ppl_scaling.inference.method import Method, OnStep
 from ppl_scaling.inference.optscale.evidence import Decision, Evidence, StoppingRule
-from ppl_scaling.inference.optscale.method import described, finite
+from ppl_scaling.inference.optscale.method import described
 from ppl_scaling.inference.optscale.settings import Stopping
 from ppl_scaling.inference.pooling import IslandsResult
-from ppl_scaling.inference.results import Result
+from ppl_scaling.inference.results import Result, finite
 from ppl_scaling.interfaces import AnswerFormat
 from ppl_scaling.seeding import fresh_seed
 

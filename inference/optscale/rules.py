@@ -5,8 +5,8 @@ harm to a Bayesian guarantee: the posterior given all scores is the same whether
 
 References
 ----------
-Wan et al. (2025), BEACON, arXiv 2510.15945, and
-arXiv 2510.01394 (the price); Huang, Ma and Zhou (2026), arXiv 2602.05395 (the answer).
+Wan et al. (2025), BEACON, arXiv 2510.15945, and arXiv 2510.01394 (the price); Huang, Ma and Zhou (2026), arXiv 2602.05395
+(the answer).
 """
 
 from __future__ import annotations
