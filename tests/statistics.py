@@ -1,4 +1,4 @@
-"""The one statistical comparison of the test suite.
+"""The statistical comparisons of the test suite: of means, and of frequencies with probabilities.
 
 A test averages independent replicates under fixed seeds and compares the mean with the exact value in units of its own
 standard error. ``K = 5`` standard errors: for a normal mean, a right program fails with probability 5.7e-7 a comparison.
@@ -9,6 +9,7 @@ with fixed seeds a test that passed keeps passing. The replicates are several hu
 import math
 
 import numpy as np
+from scipy.stats import chi2
 
 K = 5.0
 
@@ -28,3 +29,19 @@ def assert_mean(samples, exact, *, k=K, bias=0.0):
         f"mean {samples.mean():.5f} of {len(samples)} replicates is {error / max(standard_error, 1e-300):.1f} standard "
         f"errors from {exact:.5f}"
     )
+
+
+def assert_frequencies(counts, probabilities):
+    """Assert that numbers of draws follow ``probabilities``, by chi-square: a right program fails with probability 1e-6.
+
+    Values with fewer than five draws expected are taken together; what is impossible is never drawn.
+    """
+    counts = np.asarray(counts, dtype=float)
+    expected = np.asarray(probabilities, dtype=float) * counts.sum()
+    assert not counts[expected == 0].any()
+    common = expected >= 5
+    statistic = ((counts[common] - expected[common]) ** 2 / expected[common]).sum()
+    rest = expected[~common].sum()
+    if rest > 1:
+        statistic += (counts[~common].sum() - rest) ** 2 / rest
+    assert statistic < chi2.ppf(1 - 1e-6, common.sum())

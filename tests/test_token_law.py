@@ -4,22 +4,10 @@ import math
 
 import pytest
 import torch
-from scipy.stats import chi2
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from ppl_scaling.token_law import TokenLaw, draw_categorical
-
-
-def assert_frequencies(counts, probabilities):
-    """Chi-square below its 1 - 1e-6 quantile; cells with fewer than five expected are pooled; zeros are never drawn."""
-    assert not counts[probabilities == 0].any()
-    expected = probabilities.double() * counts.sum()
-    common = expected >= 5
-    statistic = float(((counts[common] - expected[common]) ** 2 / expected[common]).sum())
-    rest = float(expected[~common].sum())
-    if rest > 1:
-        statistic += (float(counts[~common].sum()) - rest) ** 2 / rest
-    assert statistic < chi2.ppf(1 - 1e-6, int(common.sum()))
+from tests.statistics import assert_frequencies
 
 
 @pytest.mark.parametrize("size", [1, 3, 256, 1000, 2048, 2049, 2304, 5000])
@@ -32,7 +20,7 @@ def test_draws_follow_the_probabilities(size):
     with torch.random.fork_rng():
         torch.manual_seed(size)
         draws = draw_categorical(probabilities.expand(40_000, -1))
-    assert_frequencies(torch.bincount(draws, minlength=size).double(), probabilities)
+    assert_frequencies(torch.bincount(draws, minlength=size), probabilities)
 
 
 @pytest.mark.parametrize("size", [700, 3000])

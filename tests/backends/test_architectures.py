@@ -25,8 +25,8 @@ from transformers import (
 from ppl_scaling.backends import TransformersLanguageModel
 from ppl_scaling.backends.cache_layers import CacheLayers
 from ppl_scaling.errors import BackendError
-from ppl_scaling.interfaces import PAD
 from ppl_scaling.token_law import TokenLaw
+from tests.backends.plain import drawn_tokens, plain_log_prob
 from tests.conftest import tiny_config
 
 SIZES = {
@@ -60,6 +60,9 @@ MODELS = {
     "gemma 3, slides, two kinds of positions": lambda: Gemma3ForCausalLM(
         Gemma3TextConfig(**SIZES, sliding_window=5, layer_types=["sliding_attention", "full_attention", "sliding_attention"])
     ),
+    "gpt 2, learned positions": lambda: GPT2LMHeadModel(
+        GPT2Config(vocab_size=257, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=None, eos_token_id=256)
+    ),
 }
 
 
@@ -77,15 +80,11 @@ def test_sessions_equal_plain_forward_passes_beyond_the_window(make, byte_tokeni
         block = session.sample(law)
         log_prob = session.log_prob(block, law)
         session.accept(block, last_step=False)
-        contexts = [
-            contexts[row] + [token for token in drawn if token != PAD]
-            for row, drawn in zip(rows, block.tolist(), strict=True)
-        ]
-        for row, context in enumerate(contexts):
-            with torch.no_grad():
-                logits = lm.model(torch.tensor([context])).logits[0].double()
-            plain = torch.log_softmax(logits[-5:-1], -1).gather(1, torch.tensor(context[-4:])[:, None]).sum()
-            assert float(log_prob[row]) == pytest.approx(float(plain), abs=2e-3)
+        contexts = [contexts[row] for row in rows]
+        for row, drawn in enumerate(drawn_tokens(block)):
+            assert len(drawn) == 4
+            assert float(log_prob[row]) == pytest.approx(plain_log_prob(lm.model, contexts[row], drawn), abs=2e-3)
+            contexts[row] = contexts[row] + drawn
 
 
 def test_a_window_matters():
@@ -128,17 +127,3 @@ def test_logits_that_are_not_numbers_are_refused(byte_tokenizer):
 def test_layers_answer_by_the_names_of_all_versions_of_transformers():
     layer = CacheLayers(1, 1).cache.layers[0]
     assert layer.get_max_length() == layer.get_max_cache_shape() == -1
-
-
-def test_learned_positions_work_too(byte_tokenizer):
-    torch.manual_seed(0)
-    config = GPT2Config(vocab_size=257, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=None, eos_token_id=256)
-    lm = TransformersLanguageModel(GPT2LMHeadModel(config), byte_tokenizer, boundary=3)
-    session = lm.start(["ab"], 2, max_step_tokens=3, max_tokens=None)
-    law = TokenLaw(torch.ones(2))
-    block = session.sample(law)
-    context = byte_tokenizer("ab\n")["input_ids"] + block[0].tolist()
-    with torch.no_grad():
-        plain = torch.log_softmax(lm.model(torch.tensor([context])).logits[0].double(), -1)
-    expected = sum(float(plain[2 + i, token]) for i, token in enumerate(block[0].tolist()))
-    assert float(session.log_prob(block, law)[0]) == pytest.approx(expected, abs=1e-3)

@@ -5,9 +5,9 @@ import torch
 
 from ppl_scaling.backends import FunctionRewardModel, Sentence, TransformersLanguageModel
 from ppl_scaling.inference import ParticleFilter
-from ppl_scaling.interfaces import PAD
 from ppl_scaling.models import LanguageModelStateSpace
 from ppl_scaling.token_law import TokenLaw
+from tests.backends.plain import drawn_tokens, plain_log_prob
 
 QUESTION = "Why is the sky blue?"
 LONGEST = 12
@@ -35,12 +35,8 @@ def test_log_probabilities_and_tokens_are_those_of_the_plain_model(lm):
         block = session.sample(law)
         log_prob = session.log_prob(block, law)
         contexts = [contexts[row] for row in rows]
-        for row, drawn in enumerate(block.tolist()):
-            drawn = [token for token in drawn if token != PAD]
-            with torch.no_grad():
-                logits = lm.model(torch.tensor([contexts[row] + drawn])).logits[0, len(contexts[row]) - 1 : -1].double()
-            plain = torch.log_softmax(logits, -1).gather(1, torch.tensor(drawn)[:, None]).sum()
-            assert float(log_prob[row]) == pytest.approx(float(plain), abs=1e-2)
+        for row, drawn in enumerate(drawn_tokens(block)):
+            assert float(log_prob[row]) == pytest.approx(plain_log_prob(lm.model, contexts[row], drawn), abs=1e-2)
             contexts[row] = contexts[row] + drawn
         finished, _ = session.accept(block, last_step=False)
         assert not finished.any(), "the seed was chosen so that no row ends"

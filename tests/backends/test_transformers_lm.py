@@ -5,24 +5,14 @@ import torch
 
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.token_law import TokenLaw
+from tests.backends.plain import drawn_tokens, plain_log_prob
+from tests.statistics import assert_frequencies
 
 PROMPTS = ["abc", "a much longer prompt"]
 
 
 def start(lm, num_particles=3, max_step_tokens=5, max_tokens=None, prompts=PROMPTS):
     return lm.start(prompts, num_particles, max_step_tokens=max_step_tokens, max_tokens=max_tokens)
-
-
-def recomputed_log_prob(lm, context, block, temperature=1.0):
-    """Log-probability of ``block`` after ``context``, one uncached pass over everything."""
-    with torch.no_grad():
-        logits = lm.model(torch.tensor([context + block])).logits[0].double() / temperature
-    log_probs = torch.log_softmax(logits, -1)
-    return sum(float(log_probs[len(context) + i - 1, token]) for i, token in enumerate(block))
-
-
-def real(block):
-    return [[token for token in row if token != PAD] for row in block.tolist()]
 
 
 def test_cache_after_resampling_equals_recomputing_from_scratch(tiny_lm):
@@ -36,12 +26,12 @@ def test_cache_after_resampling_equals_recomputing_from_scratch(tiny_lm):
         temperature = torch.linspace(0.7, 1.3, len(rows))
         block = session.sample(TokenLaw(temperature))
         log_prob = session.log_prob(block, TokenLaw(temperature))
-        for row, drawn in enumerate(real(block)):
-            expected = recomputed_log_prob(tiny_lm, contexts[row], drawn, float(temperature[row]))
+        for row, drawn in enumerate(drawn_tokens(block)):
+            expected = plain_log_prob(tiny_lm.model, contexts[row], drawn, float(temperature[row]))
             assert float(log_prob[row]) == pytest.approx(expected, abs=1e-4)
         finished, truncated = session.accept(block, last_step=False)
         assert not truncated.any()
-        contexts = [context + drawn for context, drawn in zip(contexts, real(block), strict=True)]
+        contexts = [context + drawn for context, drawn in zip(contexts, drawn_tokens(block), strict=True)]
         if finished.any():
             pytest.fail("the seed was chosen so that no row ends")
 
@@ -73,13 +63,13 @@ def test_log_probability_at_a_temperature_asked_for_only_after_the_block_was_acc
     block = session.sample(ones)
     session.accept(block, last_step=False)
     late = session.log_prob(block, TokenLaw(torch.full((6,), 2.0)))
-    for row, drawn in enumerate(real(block)):
+    for row, drawn in enumerate(drawn_tokens(block)):
         context = tiny_lm.tokenizer(PROMPTS[row // 3] + "\n")["input_ids"]
-        assert float(late[row]) == pytest.approx(recomputed_log_prob(tiny_lm, context, drawn, 2.0), abs=1e-4)
+        assert float(late[row]) == pytest.approx(plain_log_prob(tiny_lm.model, context, drawn, 2.0), abs=1e-4)
     session.select(torch.tensor([3, 3]))
     again = session.log_prob(torch.tensor([[65], [66]]), TokenLaw(torch.ones(2)))
-    context = tiny_lm.tokenizer(PROMPTS[1] + "\n")["input_ids"] + real(block)[3]
-    assert float(again[0]) == pytest.approx(recomputed_log_prob(tiny_lm, context, [65]), abs=1e-4)
+    context = tiny_lm.tokenizer(PROMPTS[1] + "\n")["input_ids"] + drawn_tokens(block)[3]
+    assert float(again[0]) == pytest.approx(plain_log_prob(tiny_lm.model, context, [65]), abs=1e-4)
 
 
 def test_once_a_block_is_accepted_no_other_is_taken_before_the_next_step(tiny_lm):
@@ -108,26 +98,17 @@ def test_proposal_and_target_come_from_one_pass(tiny_lm):
     target = session.log_prob(block, ones)
     assert torch.equal(session.tokens_forwarded, counted)
     context = tiny_lm.tokenizer(PROMPTS[0] + "\n")["input_ids"]
-    assert float(target[0]) == pytest.approx(recomputed_log_prob(tiny_lm, context, real(block)[0]), abs=1e-4)
+    assert float(target[0]) == pytest.approx(plain_log_prob(tiny_lm.model, context, drawn_tokens(block)[0]), abs=1e-4)
 
 
 def test_steps_are_sampled_from_the_law_they_claim(tiny_lm):
-    """Frequencies of first tokens against probabilities: chi-square below its 1 - 1e-6 quantile."""
-    from scipy.stats import chi2
-
     torch.manual_seed(4)
     session = start(tiny_lm, num_particles=4000, max_step_tokens=1, prompts=["abc"])
     session.select(torch.arange(4000))
     block = session.sample(TokenLaw(torch.ones(4000)))
     with torch.no_grad():
         logits = tiny_lm.model(torch.tensor([tiny_lm.tokenizer("abc\n")["input_ids"]])).logits[0, -1]
-    expected = torch.softmax(logits.double(), -1) * 4000
-    counts = torch.bincount(block[:, 0], minlength=257).double()
-    common = expected >= 5
-    statistic = float(((counts - expected)[common] ** 2 / expected[common]).sum())
-    rest = expected[~common].sum()
-    statistic += float((counts[~common].sum() - rest) ** 2 / rest)
-    assert statistic < chi2.ppf(1 - 1e-6, int(common.sum()))
+    assert_frequencies(torch.bincount(block[:, 0], minlength=257), torch.softmax(logits.double(), -1))
 
 
 def test_limits_on_tokens_truncate(tiny_lm):

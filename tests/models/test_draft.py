@@ -20,6 +20,7 @@ from ppl_scaling.inference import (
     multinomial,
 )
 from ppl_scaling.models import DraftProposal, LanguageModelStateSpace
+from tests.backends.plain import plain_log_prob
 from tests.conftest import tiny_config
 from tests.inference.test_particle_filter_exact import assert_matches
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends, truncation
@@ -111,9 +112,7 @@ def test_weights_are_the_difference_of_log_probabilities(tiny_lm, byte_tokenizer
         difference = 0.0
         for language, sign in ((tiny_lm, 1), (draft, -1)):
             prompt = render_prompt(language.tokenizer, "abc")
-            with torch.no_grad():
-                logits = language.model(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1].double()
-            difference += sign * float(logits.log_softmax(-1)[range(len(tokens)), tokens].sum())
+            difference += sign * plain_log_prob(language.model, prompt, tokens)
         assert one.log_weight == pytest.approx(difference, abs=1e-3)
 
 

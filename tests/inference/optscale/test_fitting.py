@@ -210,6 +210,9 @@ def test_a_short_fit_says_that_it_has_not_converged():
     assert not fit.converged
     assert "NOT CONVERGED" in repr(fit)
     assert "effective draws, expected at least 200" in repr(fit)
+
+
+def test_statistics_of_the_sampler_are_kept_for_each_draw():
     assert nuts().statistics["n_steps"].shape == nuts().statistics["diverging"].shape == (2, 250)
     assert 0.5 < nuts().statistics["acceptance_rate"][:, -1].mean() < 1
 
@@ -224,7 +227,7 @@ def test_mistakes_are_named():
         fit_nuts(model, [0.5, 1.5])
     with pytest.raises(ValueError, match="num_draws >= 8"):
         fit_nuts(model, SCORES, num_draws=3)
-    with pytest.raises(ValueError, match="num_chains to be an integer of at least 1, got 2.0"):
+    with pytest.raises(ValueError, match=r"num_chains to be an integer of at least 1, got 2\.0"):
         fit_nuts(model, SCORES, num_chains=2.0)
     with pytest.raises(ValueError, match="target_accept_prob between 0 and 1"):
         fit_nuts(model, SCORES, target_accept_prob=1.0)

@@ -1,17 +1,14 @@
 """OptScale against the exact law of when it stops and with what, on worlds whose law of scores is known by listing."""
 
-import itertools
 import json
 import math
 from collections import defaultdict
 
-import numpy as np
 import pytest
 import torch
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
-from ppl_scaling.errors import PPLScalingError
-from ppl_scaling.inference import Islands, ParticleFilter
+from ppl_scaling.inference import ParticleFilter
 from ppl_scaling.inference.optscale import (
     AnswerRule,
     Evidence,
@@ -19,23 +16,14 @@ from ppl_scaling.inference.optscale import (
     OptScale,
     OptScaleReplicates,
     PlugInRule,
-    PriceRule,
     replay,
 )
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace
 from ppl_scaling.models.scores import BetaScores, Prior, TruncatedNormalScores
 from ppl_scaling.models.scores.dirichlet import DirichletScores
-from tests.inference.baselines import laws
+from tests.inference.optscale.ends import LAW, RULES, five_ends, law_of_the_end
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, LastLetter, early_ends, impossible_branches
-
-LAW = DirichletScores(1.0)
-RULES = {
-    "guarantee": GuaranteeRule(0.6, 0.5, give_up_below=0.1),
-    "kept plan": GuaranteeRule(0.75, 0.4, give_up_below=0.0, peek=2),
-    "price": PriceRule(0.03),
-    "answer": AnswerRule(0.8),
-}
+from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
 
 def make(model=None, rule=None, **settings):
@@ -43,52 +31,9 @@ def make(model=None, rule=None, **settings):
     return OptScale(model, rule, answer_format=LastLetter(), **{"score_model": LAW, **settings})
 
 
-def five_ends(likelihood):
-    """Answers of three scores, two of them alike, and one completion in seven that is cut."""
-    table = {"": {"a": 0.3, "b": 0.4, "c": 0.3}, "a": {"$": 1.0}, "b": {"$": 1.0}, "c": {"b": 0.5, "c": 0.5}}
-    scores = {"a": 0.8, "b": 0.5, "cb": 0.65}
-    reward = FunctionRewardModel(lambda prompt, text: scores.get(text, 0.9))
-    return LanguageModelStateSpace(FiniteLanguageModel(table), reward, likelihood, max_steps=3)
-
-
-def law_of_the_end(model, rule, limit, round_size):
-    """Law of (answer, number of completions, why it stopped) by listing all sequences of completions."""
-    pairs = laws.outcomes(model).items()
-    known = {}
-    law = defaultdict(float)
-
-    def go_on(drawn, probability):
-        shown = tuple(sorted((score for answer, score in drawn if answer is not None), reverse=True))
-        letters = [answer for answer, _ in drawn]
-        numbers = tuple(None if one is None else letters.index(one) for one in letters)
-        key = shown, len(drawn), tuple(sorted(map(str, numbers))) if isinstance(rule, AnswerRule) else None
-        key = drawn if getattr(rule, "peek", None) else key
-        if key not in known:
-            scores = tuple(None if answer is None else score for answer, score in drawn)
-            known[key] = rule.decide(Evidence(scores, limit - len(drawn), LAW, numbers))
-        decision = known[key]
-        if decision.stop or len(drawn) == limit:
-            best = max((pair for pair in drawn if pair[0] is not None), key=lambda pair: pair[1], default=(None, 0))
-            law[best[0], len(drawn), decision.because if decision.stop else "max_completions"] += probability
-            return
-        number = min(decision.further, round_size, limit - len(drawn))
-        for more in itertools.product(pairs, repeat=number):
-            go_on((*drawn, *(one for one, _ in more)), probability * math.prod(p for _, p in more))
-
-    for first, probability in pairs:
-        go_on((first,), probability)
-    return law
-
-
-CASES = [
-    ("guarantee", 4, 1),
-    ("kept plan", 4, 3),
-    ("price", 4, 2),
-    ("answer", 4, 4),
-]
-
-
-@pytest.mark.parametrize(("rule", "limit", "round_size"), CASES)
+@pytest.mark.parametrize(
+    ("rule", "limit", "round_size"), [("guarantee", 4, 1), ("kept plan", 4, 3), ("price", 4, 2), ("answer", 4, 4)]
+)
 def test_the_law_of_when_it_stops_and_with_what(rule, limit, round_size):
     model = five_ends(LIKELIHOODS["bernoulli"])
     law = law_of_the_end(model, RULES[rule], limit, round_size)
@@ -253,65 +198,3 @@ def test_a_reward_model_is_needed():
         OptScaleReplicates(ParticleFilter(model))
     with pytest.raises(TypeError, match="a score model or the name of one, got int"):
         make(score_model=3)
-
-
-def replicates(model=None, rule=None, num_particles=3, **settings):
-    model = early_ends(LIKELIHOODS["bernoulli"]) if model is None else model
-    inner = ParticleFilter(model, num_particles=num_particles, answer_format=LastLetter())
-    return OptScaleReplicates(inner, rule, **{"score_model": LAW, **settings})
-
-
-def test_replicates_stop_by_their_best_scores_and_are_pooled_as_islands_are():
-    method = replicates(rule=GuaranteeRule(0.75, 0.8), max_replicates=5, round_size=2)
-    islands = Islands(method.replicated)
-    for one in method.run_batch(["?"] * 12, seed=2):
-        scores = tuple(
-            max((each.score for each in inner.trajectories if each.answer is not None), default=None)
-            for inner in one.replicates
-        )
-        assert one.evidence.scores == scores and len(scores) == one.num_replicates <= 5
-        assert one.stopped_by == one.decisions[-1].because
-        assert (one.stopped_by == "target_reached") == (one.best_score >= 0.75)
-        pooled = islands._pooled("?", list(one.replicates), 2)
-        assert [(each.answer, each.probability) for each in pooled.answers] == [
-            (each.answer, each.probability) for each in one.answers
-        ]
-        assert pooled.log_evidence == one.log_evidence
-        assert one.generated_tokens == sum(inner.generated_tokens for inner in one.replicates)
-        json.dumps(one.to_dict())
-
-
-def test_the_law_of_the_number_of_replicates():
-    """With one particle a replicate is a completion, so the number of replicates has the law of that of completions."""
-    model, rule = five_ends(LIKELIHOODS["bernoulli"]), RULES["guarantee"]
-    law = law_of_the_end(model, rule, 3, 1)
-    results = replicates(model, rule, num_particles=1, max_replicates=3).run_batch(["?"] * 200, seed=5)
-    for number in range(1, 4):
-        probability = sum(p for (_, n, _), p in law.items() if n == number)
-        assert_mean([one.num_replicates == number for one in results], probability)
-
-
-def test_replicates_that_fail_count_without_a_score():
-    method = replicates(
-        impossible_branches(LIKELIHOODS["bernoulli"]),
-        GuaranteeRule(0.99, 0.9, give_up_below=0),
-        num_particles=1,
-        max_replicates=4,
-    )
-    results = method.run_batch(["?"] * 15, seed=0)
-    possible = [one for one in results if not isinstance(one, PPLScalingError)]
-    assert any(np.any(one.replicate_weights == 0) for one in possible)
-    for one in possible:
-        assert [score is None for score in one.evidence.scores] == [
-            isinstance(inner, PPLScalingError) or inner.answer is None for inner in one.replicates
-        ]
-
-
-def test_mistakes_of_replicates_are_said():
-    for settings, message in [
-        ({"max_replicates": 0}, "max_replicates to be an integer of at least 1, got 0"),
-        ({"min_replicates": 4, "max_replicates": 3}, "min_replicates to be at most 3, got 4"),
-        ({"round_size": 0}, "round_size"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            replicates(**settings)

@@ -1,3 +1,5 @@
+"""What every law of scores has in common: checked scores, priors, and the Pyro program."""
+
 import math
 
 import numpy as np

@@ -8,28 +8,19 @@ import torch
 from pyro import poutine
 
 from ppl_scaling.models.scores import DirichletScores, HierarchicalDirichletScores, StepLaw
+from tests.models.scores.sticks import stick_breaking
 from tests.statistics import assert_mean
 
 SCORES = [0.2, 0.55, 0.55, 0.9, 1.0]
-
-
-def stick_breaking(rng, concentration, atoms_of, num_draws=600, num_sticks=400):
-    """Weights and atoms of draws of a Dirichlet process, cut where the rest of the stick is below 1e-12."""
-    fractions = rng.beta(1, concentration, (num_draws, num_sticks))
-    left = np.cumprod(np.concatenate([np.ones((num_draws, 1)), 1 - fractions[:, :-1]], 1), 1)
-    return fractions * left, atoms_of((num_draws, num_sticks))
 
 
 @pytest.mark.parametrize("score", [0.1, 0.55, 0.7, 1.0])
 def test_the_posterior_of_the_cdf_is_that_of_stick_breaking(score):
     """Given scores the process is one of concentration alpha + n around (alpha G0 + scores) / (alpha + n)."""
     model, rng = DirichletScores(2.0, scipy.stats.beta(3, 1)), np.random.default_rng(4)
-
-    def atoms(shape):
-        fresh = rng.random(shape) < 2 / 7
-        return np.where(fresh, rng.beta(3, 1, shape), rng.choice(SCORES, shape))
-
-    weights, places = stick_breaking(rng, 7.0, atoms)
+    weights = stick_breaking(rng, 7.0, 600, 400)
+    fresh = rng.random(weights.shape) < 2 / 7
+    places = np.where(fresh, rng.beta(3, 1, weights.shape), rng.choice(SCORES, weights.shape))
     below = (weights * (places < score)).sum(1)
     a, b = model.cdf_posterior(score, SCORES)
     assert a + b == pytest.approx(7)

@@ -77,8 +77,18 @@ def test_draws_follow_the_law():
 
 
 def test_the_right_component_lies_above_under_every_prior_draw():
+    """Of wrong completions half score below the wrong ones' centre, of right ones less than half."""
     drawn = TwoComponentScores().prior.sample((100,), torch.Generator().manual_seed(0))
-    assert (drawn["log_gap"].exp() > 0).all()
+    centre = drawn["wrong_location"].sigmoid()
+    wrong, right = (
+        TwoComponentScores().log_cdf(centre, drawn | {"logit_share": torch.full((100,), logit).double()}).exp()
+        for logit in (-50.0, 50.0)
+    )
+    torch.testing.assert_close(wrong, torch.full((100,), 0.5).double())
+    assert (right < 0.5).all()
+
+
+def test_the_program_observes_every_score():
     site = poutine.trace(TwoComponentScores()).get_trace(SCORES).nodes["score"]
     assert site["is_observed"] and site["fn"].batch_shape == (5,)
 
