@@ -32,6 +32,7 @@ _SCOUTS = 2048
 _CLIMBS = 8
 _ADAPTATIONS = 3
 _FIRST = 8  # log2 of the points of each shift
+_MOST_POINTS = 2**19  # of all shifts: ten seconds
 _ADDITIONS = 32
 _ENOUGH = 0.45  # effective share of the points with which no more laws are added
 _DEFENSIVE = 0.15  # share of the prior
@@ -138,7 +139,9 @@ class QuasiMonteCarloRule(Rule):
     def finer(self, nodes: Nodes, group: int) -> Nodes | None:
         """Double the number of points."""
         proposal, log2_size = nodes.source
-        return None if 2 * nodes.size > MOST_NODES else self._nodes(proposal, log2_size + 1)
+        # Points of no weight are no nodes, but they take their time as well.
+        most = 2 * nodes.size > MOST_NODES or _SHIFTS << (log2_size + 1) > _MOST_POINTS
+        return None if most else self._nodes(proposal, log2_size + 1)
 
     def _log_density(self, points: Array) -> Array:
         return self._log_likelihood(self._coordinates.values(points)).numpy() + self._coordinates.log_prior(points)
