@@ -9,7 +9,7 @@ from scipy.optimize import isotonic_regression
 
 from ppl_scaling.inference.curve_bootstrap import isotonic
 from ppl_scaling.inference.curve_comparison import CensoredRatio, budget_ratios, compare_at_tokens
-from tests.inference.test_evaluation_summary import record
+from tests.inference.evaluations import record
 
 
 def cell(accuracy, tokens, problems=10):

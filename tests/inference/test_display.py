@@ -11,7 +11,6 @@ from ppl_scaling.inference import (
     AnnealedSMC,
     Answer,
     BestOfN,
-    EvaluationRecord,
     Islands,
     ParallelTempering,
     ParticleFilter,
@@ -21,6 +20,7 @@ from ppl_scaling.inference import (
 )
 from ppl_scaling.inference.display import Displayed
 from ppl_scaling.inference.optscale import OptScale
+from tests.inference.evaluations import record
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
 MODEL = early_ends(LIKELIHOODS["bernoulli"])
@@ -136,12 +136,7 @@ def test_other_things_are_short_too():
 
 
 def test_the_summary_of_an_evaluation():
-    record = EvaluationRecord(
-        index=0, id="0", seed=0, expected="1", answer="1", correct=True, grading_timed_out=False, error=None, answers=[],
-        no_answer_probability=None, log_evidence=None, num_trajectories=1, num_finished=1, num_truncated=0,
-        generated_tokens=10, lm_tokens_forwarded=10, prm_tokens_forwarded=0, prm_calls=0, batch_seed=0, seconds=0.5,
-    )  # fmt: skip
-    summary = summarize([record, dataclasses.replace(record, index=1, answer=None, correct=False)])
+    summary = summarize([record(0, True), record(1, False, answer=None)])
     assert repr(summary).startswith(
         "EvaluationSummary(accuracy=50.0 % [0.0, 100.0], problems=2, seeds=1, failed=0, no_answer=1"
     )

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ppl_scaling.inference.evaluation_file import EvaluationRecord
 from ppl_scaling.inference.evaluation_summary import (
     accuracy_by_problem,
     bootstrap_interval,
@@ -11,33 +10,7 @@ from ppl_scaling.inference.evaluation_summary import (
     scaling_curve,
     summarize,
 )
-
-
-def record(index, correct, seed=0, **changes):
-    settings = {
-        "index": index,
-        "id": str(index),
-        "seed": seed,
-        "expected": "1",
-        "answer": "1" if correct else "2",
-        "correct": bool(correct),
-        "grading_timed_out": False,
-        "error": None,
-        "answers": [],
-        "no_answer_probability": 0.0,
-        "log_evidence": None,
-        "num_trajectories": 4,
-        "num_finished": 3,
-        "num_truncated": 1,
-        "generated_tokens": 10,
-        "lm_tokens_forwarded": 20,
-        "prm_tokens_forwarded": 30,
-        "draft_tokens_forwarded": 2,
-        "prm_calls": 5,
-        "batch_seed": 1,
-        "seconds": 0.5,
-    }
-    return EvaluationRecord(**(settings | changes))
+from tests.inference.evaluations import record
 
 
 def test_totals():

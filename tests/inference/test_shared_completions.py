@@ -7,7 +7,8 @@ from ppl_scaling.inference.baselines import BestOfN, MajorityVote, WeightedBestO
 from ppl_scaling.inference.evaluation import Evaluation
 from ppl_scaling.inference.shared_completions import CompletionPool, PooledMethod
 from ppl_scaling.models import LanguageModelStateSpace
-from tests.inference.evaluations import PROBLEMS, LastLetter, grade
+from tests.inference.evaluations import PROBLEMS, grade
+from tests.worlds import LastLetter
 
 
 @pytest.fixture
