@@ -10,7 +10,7 @@ from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import AnnealedSMC, enumerate_posterior, multinomial
 from ppl_scaling.inference.annealed import next_power
 from ppl_scaling.models import LanguageModelStateSpace, SamplingProposal
-from tests.inference.test_particle_filter_exact import assert_matches
+from tests.inference.exactness import assert_matches, share_of
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, impossible_branches, truncation
 
@@ -48,8 +48,7 @@ def test_an_adaptive_ladder_is_right_up_to_a_bias_of_order_one_over_n():
     assert_mean(np.exp([one.log_evidence - exact.log_evidence for one in results]), 1.0, bias=2 / 50)
     for answer, probability in exact.answers(LastLetter()).items():
         if answer is not None:
-            shares = [{a.answer: a.probability for a in one.answers}.get(answer, 0.0) for one in results]
-            assert_mean(shares, probability, bias=2 / 50)
+            assert_mean([share_of(one, answer) for one in results], probability, bias=2 / 50)
     rungs = [rung for one in results for rung in zip(one.powers, one.ess, one.resampled, strict=True)]
     assert any(power < 1 for power, _, _ in rungs)
     assert all(resampled for power, _, resampled in rungs if power < 1)

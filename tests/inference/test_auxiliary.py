@@ -8,7 +8,7 @@ import pytest
 from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.inference import AuxiliaryParticleFilter, ParticleFilter, enumerate_posterior, multinomial
 from ppl_scaling.models import DraftProposal, LanguageModelStateSpace, SamplingProposal
-from tests.inference.test_particle_filter_exact import assert_matches
+from tests.inference.exactness import assert_matches
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends
 
 

@@ -16,6 +16,7 @@ from ppl_scaling.models import (
     OddsLikelihood,
     TwistLikelihood,
 )
+from tests.inference.exactness import assert_matches, assert_unbiased, share_of
 from tests.statistics import assert_mean
 from tests.worlds import LastLetter, early_ends, impossible_branches, truncation
 
@@ -29,28 +30,16 @@ WITHIN = {
 each_likelihood = pytest.mark.parametrize("within", WITHIN.values(), ids=WITHIN)
 
 
-def answers(model):
-    """Unnormalised posterior of the answers, and the evidence."""
-    exact = enumerate_posterior(model, "?")
-    evidence = np.exp(exact.log_evidence)
-    return {name: share * evidence for name, share in exact.answers(LastLetter()).items()}, evidence
-
-
 def mixture(world, within):
-    """The same under each draw of the map, and all together."""
-    each = [answers(world(CalibratedLikelihood(within, POSTERIOR.at(j)))) for j in range(POSTERIOR.num_draws)]
-    joint = {name: np.mean([one.get(name, 0.0) for one, _ in each]) for name in each[0][0]}
-    evidences = np.array([evidence for _, evidence in each])
-    return joint, evidences.mean(), evidences / evidences.sum()
-
-
-def check(results, joint, evidence):
-    relative = np.exp([one.log_evidence for one in results]) / evidence
-    assert_mean(relative, 1.0)
-    for answer in ("a", "b"):
-        shares = [{e.answer: e.probability for e in one.answers}.get(answer, 0.0) for one in results]
-        assert_mean(relative * np.array(shares), joint.get(answer, 0.0) / evidence)
-    return relative
+    """Log-evidence, posterior of the answers and posterior of the draws of the map, if it is a latent."""
+    each = [
+        enumerate_posterior(world(CalibratedLikelihood(within, POSTERIOR.at(j))), "?") for j in range(POSTERIOR.num_draws)
+    ]
+    evidences = np.exp([one.log_evidence for one in each])
+    maps = evidences / evidences.sum()
+    answers = [one.answers(LastLetter()) for one in each]
+    assert all(one.keys() == answers[0].keys() for one in answers)
+    return np.log(evidences.mean()), {name: maps @ [one[name] for one in answers] for name in answers[0]}, maps
 
 
 @pytest.mark.parametrize("uncertainty", ["plug_in", "marginal"])
@@ -59,16 +48,16 @@ def check(results, joint, evidence):
 def test_one_map_for_all_particles(within, world, uncertainty):
     model = world(CalibratedLikelihood(within, POSTERIOR, uncertainty))
     results = ParticleFilter(model, num_particles=30, answer_format=LastLetter()).run_batch(["?"] * 200, seed=1)
-    check(results, *answers(model))
+    assert_matches(results, enumerate_posterior(model, "?"))
 
 
 @pytest.mark.parametrize("world", [early_ends, truncation], ids=lambda world: world.__name__)
 @each_likelihood
 def test_a_map_for_each_particle_gives_the_joint_posterior_of_answer_and_map(within, world):
-    joint, evidence, maps = mixture(world, within)
+    log_evidence, answers, maps = mixture(world, within)
     model = world(CalibratedLikelihood(within, POSTERIOR, "latent"))
     results = ParticleFilter(model, num_particles=50, answer_format=LastLetter()).run_batch(["?"] * 200, seed=2)
-    relative = check(results, joint, evidence)
+    relative = assert_unbiased(results, log_evidence, answers)
     for draw, share in enumerate(maps):
         found = [one.weights @ (one.latents["calibration"] == draw) for one in results]
         assert_mean(relative * np.array(found), share)
@@ -77,29 +66,28 @@ def test_a_map_for_each_particle_gives_the_joint_posterior_of_answer_and_map(wit
 @pytest.mark.parametrize("world", [early_ends, truncation, impossible_branches], ids=lambda world: world.__name__)
 def test_under_the_twist_marginal_and_latent_are_one_law_of_answers(world):
     """E[r_T] is the same whether the map is averaged at every step or once; other likelihoods tell the two apart."""
-    joint, evidence, _ = mixture(world, TwistLikelihood())
-    marginal, its_evidence = answers(world(CalibratedLikelihood(TwistLikelihood(), POSTERIOR, "marginal")))
-    assert its_evidence == pytest.approx(evidence, rel=1e-12)
-    assert marginal == pytest.approx(joint, rel=1e-12)
-    _, product = answers(world(CalibratedLikelihood(BernoulliLikelihood(), POSTERIOR, "marginal")))
-    assert abs(product / mixture(world, BernoulliLikelihood())[1] - 1) > 1e-3
+    log_evidence, answers, _ = mixture(world, TwistLikelihood())
+    marginal = enumerate_posterior(world(CalibratedLikelihood(TwistLikelihood(), POSTERIOR, "marginal")), "?")
+    assert marginal.log_evidence == pytest.approx(log_evidence, abs=1e-12)
+    assert marginal.answers(LastLetter()) == pytest.approx(answers, rel=1e-12)
+    product = enumerate_posterior(world(CalibratedLikelihood(BernoulliLikelihood(), POSTERIOR, "marginal")), "?")
+    assert abs(product.log_evidence - mixture(world, BernoulliLikelihood())[0]) > 1e-3
 
 
 def test_looking_ahead_with_each_particles_own_map():
-    joint, evidence, _ = mixture(early_ends, TwistLikelihood(2.0))
+    log_evidence, answers, _ = mixture(early_ends, TwistLikelihood(2.0))
     model = early_ends(CalibratedLikelihood(TwistLikelihood(2.0), POSTERIOR, "latent"))
     smc = AuxiliaryParticleFilter(model, num_particles=30, answer_format=LastLetter(), ess_threshold=0.9)
-    check(smc.run_batch(["?"] * 200, seed=3), joint, evidence)
+    assert_unbiased(smc.run_batch(["?"] * 200, seed=3), log_evidence, answers)
 
 
 def test_particle_gibbs_with_ancestor_sampling_carries_the_map_with_the_past():
-    joint, evidence, _ = mixture(early_ends, BernoulliLikelihood())
+    _, answers, _ = mixture(early_ends, BernoulliLikelihood())
     model = early_ends(CalibratedLikelihood(BernoulliLikelihood(), POSTERIOR, "latent"))
     gibbs = ParticleGibbs(model, num_particles=8, num_iterations=14, ancestor_sampling=True, answer_format=LastLetter())
     results = gibbs.run_batch(["?"] * 200, seed=4)
-    for answer in ("a", "b"):
-        shares = [{e.answer: e.probability for e in one.answers}.get(answer, 0.0) for one in results]
-        assert_mean(np.array(shares), joint[answer] / evidence)
+    for answer, probability in answers.items():
+        assert_mean([share_of(one, answer) for one in results], probability)
 
 
 def test_latent_maps_are_refused_where_there_is_no_run():

@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
@@ -12,71 +11,32 @@ from pyro import poutine
 from ppl_scaling.inference import ParticleFilter, enumerate_posterior
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.models import Handled, LanguageModelStateSpace, SamplingProposal, TokenBlock
+from ppl_scaling.models.sessions import ParticleSessions
 from ppl_scaling.token_law import TokenLaw
+from tests.inference.exactness import assert_unbiased
+from tests.inference.programs import exact_warm_and_brief, warm_and_brief
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
-
-TEMPERATURES = torch.tensor([0.6, 1.0, 2.0])
-PRIOR = torch.tensor([0.2, 0.5, 0.3])
-PENALTY = 0.35
-
-
-class WarmAndBrief(LanguageModelStateSpace):
-    """A temperature for each particle, and a penalty for every step that it takes."""
-
-    def init(self, state, prompts):
-        super().init(state, prompts)
-        state["choice"] = pyro.sample("choice", dist.Categorical(PRIOR))
-        state["temperature"] = TEMPERATURES[state["choice"]]
-
-    def step(self, state, t):
-        active = ~state["finished"] & ~state["truncated"]
-        super().step(state, t)
-        pyro.factor(f"brief_{t}", torch.where(active, -PENALTY, 0.0))
-
-
-def warm_and_brief():
-    base = early_ends(LIKELIHOODS["bernoulli"])
-    return WarmAndBrief(base.language_model, base.reward_model, base.likelihood, max_steps=base.max_steps)
-
-
-def exact_joint(temperature):
-    """Unnormalised probabilities of the answers under one temperature, with the penalty."""
-    base = early_ends(LIKELIHOODS["bernoulli"])
-    base.temperature = temperature
-    joint = {}
-    for one in enumerate_posterior(base, "?").trajectories:
-        answer = (one.text[-1:] or None) if one.finished else None
-        joint[answer] = joint.get(answer, 0.0) + np.exp(one.log_joint - PENALTY * len(one.steps))
-    return joint
 
 
 @pytest.mark.parametrize("guided", [False, True], ids=["bootstrap", "temperature proposal"])
 def test_a_latent_temperature_and_an_extra_factor(guided):
     model = warm_and_brief()
-    joints = [exact_joint(float(temperature)) for temperature in TEMPERATURES]
-    evidence = sum(float(p) * sum(joint.values()) for p, joint in zip(PRIOR, joints, strict=True))
+    log_evidence, answers, choices = exact_warm_and_brief()
     proposal = SamplingProposal(model, temperature=1.3) if guided else None
     smc = ParticleFilter(model, proposal, num_particles=60, answer_format=LastLetter(), ess_threshold=0.7)
     results = smc.run_batch(["?"] * 400, seed=1)
-    relative = np.exp([one.log_evidence for one in results]) / evidence
-    assert_mean(relative, 1.0)
-    for answer in ("a", "b"):
-        exact = sum(float(p) * joint[answer] for p, joint in zip(PRIOR, joints, strict=True)) / evidence
-        shares = [{e.answer: e.probability for e in one.answers}.get(answer, 0.0) for one in results]
-        assert_mean(relative * np.array(shares), exact)
-    for choice in range(3):
-        exact = float(PRIOR[choice]) * sum(joints[choice].values()) / evidence
-        shares = [one.weights @ (one.latents["choice"] == choice) for one in results]
-        assert_mean(relative * np.array(shares), exact)
+    relative = assert_unbiased(results, log_evidence, answers)
+    for choice, probability in enumerate(choices):
+        assert_mean(relative * [one.weights @ (one.latents["choice"] == choice) for one in results], probability)
 
 
 def test_conditioning_the_latent_of_a_language_model():
     fixed = Handled(warm_and_brief(), partial(pyro.condition, data={"choice": torch.tensor(2)}))
     smc = ParticleFilter(fixed, num_particles=60, answer_format=LastLetter())
     results = smc.run_batch(["?"] * 300, seed=2)
-    exact = float(PRIOR[2]) * sum(exact_joint(2.0).values())
-    assert_mean(np.exp([one.log_evidence for one in results]) / exact, 1.0)
+    log_evidence, _, choices = exact_warm_and_brief()
+    assert_mean(np.exp([one.log_evidence - log_evidence for one in results]), choices[2])
 
 
 def test_conditioning_a_step_forces_it_and_counts_its_probability():
@@ -108,8 +68,6 @@ def test_scaling_the_language_model_and_not_the_likelihood():
 
 def test_a_program_written_from_scratch():
     """Nothing of ours but the distribution of a step and the sessions; the same answer as the ready-made model."""
-    from ppl_scaling.models.sessions import ParticleSessions
-
     base = early_ends(LIKELIHOODS["bernoulli"])
 
     class FromScratch:

@@ -9,7 +9,7 @@ import torch
 from ppl_scaling.inference import EntropicParticleFilter, ParticleFilter, enumerate_posterior, multinomial
 from ppl_scaling.inference.entropic import TEMPERATURE_SCHEDULES, by_entropy, by_ess
 from ppl_scaling.models import OddsLikelihood
-from tests.inference.test_particle_filter_exact import assert_matches
+from tests.inference.exactness import assert_matches
 from tests.statistics import K
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ppl_scaling.inference import Genealogy, ParticleFilter, enumerate_posterior, multinomial
+from tests.inference.exactness import share_of
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
@@ -53,7 +54,7 @@ def test_estimated_variance_is_the_variance_between_replicates():
     model = early_ends(LIKELIHOODS["bernoulli"])
     smc = ParticleFilter(model, num_particles=150, ess_threshold=1.0, resampling=multinomial, answer_format=LastLetter())
     results = smc.run_batch(["?"] * 600, seed=0)
-    shares = np.array([{e.answer: e.probability for e in one.answers}["a"] for one in results])
+    shares = np.array([share_of(one, "a") for one in results])
     errors = np.array([{e.answer: e.standard_error for e in one.answers}["a"] for one in results])
     assert not np.isnan(errors).any()
     assert_mean(errors**2, shares.var(ddof=1), bias=5 * math.sqrt(2 / 600) * shares.var(ddof=1))

@@ -10,7 +10,7 @@ from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import AnnealedSMC, Islands, ParticleFilter, enumerate_posterior, multinomial
 from ppl_scaling.inference.pooling import jackknife
 from ppl_scaling.models import OddsLikelihood
-from tests.inference.test_particle_filter_exact import assert_matches
+from tests.inference.exactness import assert_matches
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, impossible_branches
 

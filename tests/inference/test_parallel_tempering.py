@@ -14,6 +14,7 @@ from ppl_scaling.models import LanguageModelStateSpace
 from ppl_scaling.models.tempering import Tempered
 from ppl_scaling.seeding import seeded
 from tests.inference.chain_kernels import assert_law, blocks_of, exact_blocks, exact_draws, weighted_shares
+from tests.inference.exactness import share_of
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, impossible_branches
 
@@ -148,12 +149,7 @@ def test_result_of_a_ladder():
     exact = enumerate_posterior(model, "?")
     assert_mean([np.exp(run.log_evidence - exact.log_evidence) for run in results], 1.0)
     for answer, probability in exact.answers(LastLetter()).items():
-        shares = [
-            run.no_answer_probability if answer is None else
-            {entry.answer: entry.probability for entry in run.answers}.get(answer, 0.0)
-            for run in results
-        ]  # fmt: skip
-        assert_mean(shares, probability, bias=0.01)
+        assert_mean([share_of(run, answer) for run in results], probability, bias=0.01)
     # Rates agree with the mean probabilities of acceptance.
     difference = [run.swap_rates - run.swap_probabilities for run in results]
     for pair in range(2):

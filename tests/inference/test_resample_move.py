@@ -9,7 +9,7 @@ import pytest
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import ParticleFilter, ResampleMoveFilter, enumerate_posterior, multinomial
 from ppl_scaling.models import LanguageModelStateSpace, OddsLikelihood, SamplingProposal
-from tests.inference.test_particle_filter_exact import assert_matches
+from tests.inference.exactness import assert_matches
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, impossible_branches, truncation
 
 

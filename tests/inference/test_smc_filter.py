@@ -9,10 +9,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer.smcfilter import SMCFailed
 
-from ppl_scaling.errors import AllWeightsZeroError, PPLScalingError, ScoreError
-from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter, multinomial
+from ppl_scaling.inference import RESAMPLING_SCHEMES, SMCFilter
 from ppl_scaling.models import Handled
 from tests.statistics import assert_mean
 
@@ -37,14 +35,20 @@ class WideGuide:
         pyro.sample(f"z_{t}", dist.Normal(0.8 * state["z"] + 0.1, 0.9))
 
 
-def kalman(data=DATA, power=1.0, mean=0.0, variance=1.0):
-    """Log evidence, mean and variance; ``power`` raises the density of every observation."""
-    log_evidence = 0.0
+def raised(variance, power):
+    """Variance of the Gaussian that a Gaussian density to a power is, and the log of the constant before it."""
+    after = variance / power
+    return after, 0.5 * math.log(2 * math.pi * after) - 0.5 * power * math.log(2 * math.pi * variance)
+
+
+def kalman(data=DATA, power=1.0, mean=0.0, variance=1.0, latent_power=1.0):
+    """Log evidence, mean and variance; powers raise the density of every observation, and of every latent."""
+    noise, of_noise = raised(NOISE**2, power)
+    transition, of_transition = raised(TRANSITION**2, latent_power)
+    variance, log_evidence = raised(variance, latent_power) if variance else (0.0, 0.0)
     for y in data:
-        mean, variance = RHO * mean, RHO**2 * variance + TRANSITION**2
-        # A Gaussian density to a power is a Gaussian with another variance and another constant.
-        noise = NOISE**2 / power
-        log_evidence += 0.5 * math.log(2 * math.pi * noise) - 0.5 * power * math.log(2 * math.pi * NOISE**2)
+        mean, variance = RHO * mean, RHO**2 * variance + transition
+        log_evidence += of_noise + of_transition
         total = variance + noise
         log_evidence -= 0.5 * (math.log(2 * math.pi * total) + (y - mean) ** 2 / total)
         gain = variance / total
@@ -104,20 +108,8 @@ def test_a_power_of_the_likelihood_by_poutine_scale():
 @pytest.mark.parametrize("guide", [None, WideGuide()], ids=["bootstrap", "guide"])
 def test_scale_around_the_whole_model_tempers_the_latents_too(guide):
     """p(z)^s of a Gaussian is a Gaussian of variance / s, with a constant; the wrapped model is filtered exactly so."""
-    power = 0.5
-    scaled = Handled(LinearGaussian(), partial(poutine.scale, scale=power))
-    log_evidence, mean, variance = 0.0, 0.0, 1.0 / power
-    log_evidence += 0.5 * math.log(2 * math.pi / power) - 0.5 * power * math.log(2 * math.pi)
-    for y in DATA:
-        transition, noise = TRANSITION**2 / power, NOISE**2 / power
-        for before, after in ((TRANSITION**2, transition), (NOISE**2, noise)):
-            log_evidence += 0.5 * math.log(2 * math.pi * after) - 0.5 * power * math.log(2 * math.pi * before)
-        mean, variance = RHO * mean, RHO**2 * variance + transition
-        total = variance + noise
-        log_evidence -= 0.5 * (math.log(2 * math.pi * total) + (y - mean) ** 2 / total)
-        gain = variance / total
-        mean, variance = mean + gain * (y - mean), variance * (1 - gain)
-    assert_kalman(run(scaled, guide, num_particles=400, num_groups=400), log_evidence, mean, variance)
+    scaled = Handled(LinearGaussian(), partial(poutine.scale, scale=0.5))
+    assert_kalman(run(scaled, guide, num_particles=400, num_groups=400), *kalman(power=0.5, latent_power=0.5))
 
 
 @pytest.mark.parametrize("condition", [poutine.condition, pyro.condition])
@@ -160,80 +152,6 @@ def test_a_guide_cannot_write_the_state():
 
     with pytest.raises(RuntimeError, match="Guide cannot write"):
         run(LinearGaussian(), Writer(), num_groups=1)
-
-
-class Coins:
-    """Each particle is a coin of its own bias; the third flip is impossible for the groups in ``doomed``."""
-
-    def __init__(self, doomed=(), value=-math.inf):
-        self.doomed, self.value = doomed, value
-
-    def init(self, state):
-        state["bias"] = pyro.sample("bias", dist.Beta(2.0, 2.0))
-        state["group"] = torch.arange(len(state["bias"])) // state.group_size
-
-    def step(self, state, t):
-        pyro.sample(f"flip_{t}", dist.Bernoulli(state["bias"]), obs=torch.ones(()))
-        if t == 3:
-            doomed = torch.isin(state["group"], torch.tensor(self.doomed, dtype=torch.long))
-            pyro.factor("doom", torch.where(doomed, self.value, 0.0))
-
-
-def flip(model, num_groups, steps=4, **settings):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        smc = SMCFilter(model, None, 50, num_groups=num_groups, **settings)
-        smc.init()
-        for t in range(1, steps + 1):
-            smc.step(t)
-    return smc
-
-
-def test_evidence_of_coins_is_that_of_the_beta_binomial():
-    smc = flip(Coins(), 600, resampling=multinomial, ess_threshold=0.95)
-    assert_mean(smc.log_evidence.exp(), math.prod((2 + k) / (4 + k) for k in range(4)))
-
-
-def test_a_group_that_dies_leaves_the_others_alone():
-    smc = flip(Coins(doomed=(1, 3)), 5)
-    assert smc.groups == (0, 2, 4)
-    assert smc.log_weights.shape == (3, 50) and smc.log_evidence.isfinite().all()
-    assert {group: error.step for group, error in smc.failures.items()} == {1: 3, 3: 3}
-    assert smc.failures[1].group == 1 and "after site 'doom' of step 3" in str(smc.failures[1])
-    assert smc.history[-1].groups == (0, 2, 4) and smc.history[3].groups == (0, 1, 2, 3, 4)
-
-
-def test_if_all_groups_die_it_is_an_error_that_pyro_users_catch():
-    for kind in (SMCFailed, PPLScalingError, AllWeightsZeroError):
-        with pytest.raises(kind, match="all particles of group 0 have weight zero after site 'doom' of step 3"):
-            flip(Coins(doomed=(0, 1)), 2)
-
-
-def test_the_site_that_kills_the_last_particles_is_named_though_others_died_before():
-    class OneByOne:
-        def init(self, state):
-            state["number"] = torch.arange(4)
-
-        def step(self, state, t):
-            pyro.factor(f"first_{t}", torch.where(state["number"] == 2 * t - 2, -math.inf, 0.0))
-            pyro.factor(f"second_{t}", torch.where(state["number"] == 2 * t - 1, -math.inf, 0.0))
-
-    smc = SMCFilter(OneByOne(), None, 4, ess_threshold=0.01)
-    smc.init()
-    smc.step(1)
-    with pytest.raises(AllWeightsZeroError, match="after site 'second_2' of step 2"):
-        smc.step(2)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_weight_that_is_no_number_is_an_error_with_step_and_particle(value):
-    # With validation Pyro itself refuses a factor that is NaN.
-    with (
-        pyro.validation_enabled(False),
-        pytest.raises(ScoreError, match=rf"site 'doom' of particle 50 at step 3 is {value}") as caught,
-    ):
-        flip(Coins(doomed=(1,), value=value), 2)
-    assert caught.value.step == 3 and caught.value.particle == 50
 
 
 @pytest.mark.parametrize(
