@@ -154,6 +154,24 @@ def test_mistakes(arguments, kind, message):
         load(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "which has no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "cannot load"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 100), "cannot load"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "cannot load"),
+    ],
+    ids=["no config", "broken config", "broken weights", "no weights", "no tokenizer"],
+)
+def test_a_broken_checkpoint_folder(tmp_path, spoil, message):
+    folder = shutil.copytree(FOLDER, tmp_path / "checkpoint")
+    spoil(folder)
+    with pytest.raises(BackendError, match=message):
+        load(str(folder))
+
+
 def test_a_folder_of_gguf_files_says_how_to_name_one(tmp_path):
     (tmp_path / "small.gguf").write_bytes(b"GGUF")
     with pytest.raises(BackendError, match=r"has no config.json; for its GGUF file give '.*small\.gguf'"):

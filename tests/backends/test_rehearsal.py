@@ -10,7 +10,7 @@ from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.backends.reward_models import SequenceClassificationRewardModel
 from ppl_scaling.interfaces import PAD
 from ppl_scaling.token_law import TokenLaw
-from tests.backends.reward_models.test_session import Summary, bert, pair_tokenizer  # noqa: F401
+from tests.backends.reward_models.tiny import Summary, bert
 
 LAW = TokenLaw(torch.tensor([1.0, 0.7, 1.3]))
 
@@ -122,7 +122,7 @@ def test_a_stop_text_may_be_completed_by_a_rows_own_past(tiny_lm, tokens):
 
 
 @pytest.mark.parametrize("kind", ["last", "prod", "mean", "whole-prefix", "changing layout", "encoder", "finite"])
-def test_scores_that_are_tried_are_those_that_would_be_given(tiny_prm, pair_tokenizer, kind):  # noqa: F811
+def test_scores_that_are_tried_are_those_that_would_be_given(tiny_prm, pair_tokenizer, kind):
     if kind == "changing layout":
         model = Summary(tiny_prm.model, tiny_prm.tokenizer)
     elif kind == "encoder":

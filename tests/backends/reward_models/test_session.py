@@ -2,25 +2,13 @@
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, LlamaForTokenClassification
+from transformers import LlamaForTokenClassification
 
-from ppl_scaling.backends import TransformersRewardModel
 from ppl_scaling.backends.reward_models import SequenceClassificationRewardModel, TokenClassificationRewardModel, linear
 from ppl_scaling.backends.reward_models.session import _shared
 from ppl_scaling.backends.reward_models.texts import PieceEncoder
 from ppl_scaling.errors import BackendError, ConstantScoreError, MemoryExhaustedError
-from tests.backends.reward_models.tiny import SIZES, llama, llama3_tokenizer, mistral_tokenizer, seeded
-
-
-class Summary(TransformersRewardModel):
-    """The number of steps stands in front of them, so every layout changes in the middle."""
-
-    def layout(self, problem, steps):
-        return list(self.encode(f"{problem}\n{len(steps)} steps: {' '.join(step.strip() for step in steps)}."))
-
-    def logit(self, hidden):
-        wrong, right = linear(self.model.score, hidden).unbind(-1)
-        return right - wrong
+from tests.backends.reward_models.tiny import Summary, bert, llama, llama3_tokenizer, mistral_tokenizer
 
 
 @pytest.fixture
@@ -100,27 +88,6 @@ def test_a_step_list_that_is_reused_is_laid_out_anew(tiny_prm):
     second = session.score(steps)
     assert not torch.equal(first, second)
     assert float(second[0]) == pytest.approx(whole(tiny_prm, "p", ["a", "a"]), abs=1e-4)
-
-
-def bert(dtype=torch.float32, **changes):
-    settings = {name: size for name, size in SIZES.items() if name not in ("max_position_embeddings", "num_key_value_heads")}
-    settings |= {"vocab_size": 400, "max_position_embeddings": 96, "num_labels": 2, "hidden_dropout_prob": 0.0} | changes
-    return seeded(lambda: BertForSequenceClassification(BertConfig(**settings))).to(dtype)
-
-
-@pytest.fixture
-def pair_tokenizer(byte_tokenizer):
-    """[problem, separator, answer, separator], as encoders read pairs of texts."""
-    from tokenizers import Tokenizer, processors
-    from transformers import PreTrainedTokenizerFast
-
-    backend = Tokenizer.from_str(byte_tokenizer.backend_tokenizer.to_str())
-    backend.post_processor = processors.TemplateProcessing(
-        single="$A <eos>", pair="$A <eos> $B:1 <eos>:1", special_tokens=[("<eos>", 256)]
-    )
-    names = ["input_ids", "token_type_ids", "attention_mask"]
-    settings = {"sep_token": "<eos>", "pad_token": "<eos>", "model_max_length": 64, "model_input_names": names}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **settings)
 
 
 def test_an_encoder_reads_everything_again(pair_tokenizer):

@@ -5,6 +5,8 @@ from functools import lru_cache
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -13,7 +15,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from ppl_scaling.backends.reward_models import Qwen2ForPrmModel, Qwen2ForProcessRewardModel
+from ppl_scaling.backends import TransformersRewardModel
+from ppl_scaling.backends.reward_models import Qwen2ForPrmModel, Qwen2ForProcessRewardModel, linear
 
 PROBLEMS = ["What is 12 + 30?", "Mia has 3 boxes of 12 pens.\nHow many pens?"]
 STEPS = [
@@ -137,3 +140,20 @@ def mistral():
 def llama(kind=LlamaForCausalLM, **changes):
     ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 4}
     return seeded(lambda: kind(LlamaConfig(vocab_size=len(llama3_tokenizer()), **(SIZES | ids | changes))))
+
+
+def bert(dtype=torch.float32, **changes):
+    settings = {name: size for name, size in SIZES.items() if name not in ("max_position_embeddings", "num_key_value_heads")}
+    settings |= {"vocab_size": 400, "max_position_embeddings": 96, "num_labels": 2, "hidden_dropout_prob": 0.0} | changes
+    return seeded(lambda: BertForSequenceClassification(BertConfig(**settings))).to(dtype)
+
+
+class Summary(TransformersRewardModel):
+    """The number of steps stands in front of them, so every layout changes in the middle."""
+
+    def layout(self, problem, steps):
+        return list(self.encode(f"{problem}\n{len(steps)} steps: {' '.join(step.strip() for step in steps)}."))
+
+    def logit(self, hidden):
+        wrong, right = linear(self.model.score, hidden).unbind(-1)
+        return right - wrong
