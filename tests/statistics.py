@@ -45,3 +45,13 @@ def assert_frequencies(counts, probabilities):
     if rest > 1:
         statistic += (counts[~common].sum() - rest) ** 2 / rest
     assert statistic < chi2.ppf(1 - 1e-6, common.sum())
+
+
+def assert_above(larger, smaller, *, k=K):
+    """Assert that independent samples ``larger`` have the larger mean, by ``k`` standard errors of the difference."""
+    larger, smaller = (np.asarray(samples, dtype=float) for samples in (larger, smaller))
+    standard_error = math.sqrt(larger.var(ddof=1) / len(larger) + smaller.var(ddof=1) / len(smaller))
+    difference = larger.mean() - smaller.mean()
+    assert difference > k * standard_error, (
+        f"mean {larger.mean():.5f} is not {k} standard errors of {standard_error:.5f} above mean {smaller.mean():.5f}"
+    )

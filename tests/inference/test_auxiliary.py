@@ -7,7 +7,7 @@ import pytest
 
 from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.inference import AuxiliaryParticleFilter, ParticleFilter, enumerate_posterior, multinomial
-from ppl_scaling.models import DraftProposal, LanguageModelStateSpace, SamplingProposal
+from ppl_scaling.models import DraftProposal, GivenSteps, LanguageModelStateSpace, SamplingProposal
 from tests.inference.exactness import assert_matches
 from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends
 
@@ -73,8 +73,6 @@ def test_what_it_costs():
 
 def test_trials_leave_no_trace_in_a_transformer(tiny_lm, tiny_prm):
     """The steps that follow are those that the texts alone would get: replayed by a plain filter, scores are the same."""
-    from ppl_scaling.models import GivenSteps
-
     model = LanguageModelStateSpace(tiny_lm, tiny_prm, LIKELIHOODS["odds"], max_steps=4, max_step_tokens=4)
     smc = AuxiliaryParticleFilter(model, num_lookahead=2, num_particles=4, resampling=multinomial)
     first = smc.run("abc", seed=0)

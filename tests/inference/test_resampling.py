@@ -47,7 +47,7 @@ def test_residual_keeps_the_whole_part():
 
 
 def test_no_scheme_has_more_variance_than_multinomial():
-    """Variance of the number of copies of the first half; standard errors of variances over 20000 draws are below 2 %."""
+    """Variance of the number of copies of the first half; standard errors of variances over 20000 draws are about 1 %."""
     torch.manual_seed(3)
     weights = torch.softmax(torch.randn(16, dtype=torch.float64), -1)
     variance = {
@@ -55,7 +55,7 @@ def test_no_scheme_has_more_variance_than_multinomial():
         for name, scheme in RESAMPLING_SCHEMES.items()
     }
     for name in ("stratified", "systematic", "residual", "ssp"):
-        assert variance[name] < variance["multinomial"]
+        assert variance[name] < 0.9 * variance["multinomial"]
 
 
 @SCHEMES

@@ -22,7 +22,7 @@ from ppl_scaling.inference import (
     load_result,
 )
 from ppl_scaling.inference.optscale import Evidence, OptScale
-from ppl_scaling.inference.result_file import _decode, _encode, save_result
+from ppl_scaling.inference.result_file import _check_sum, _decode, _encode, save_result
 from ppl_scaling.models.scores import BetaScores, DirichletScores, LogitNormalScores, Prior
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
@@ -184,8 +184,6 @@ class OwnResult(Result):
     ],
 )
 def test_a_file_can_name_only_data(saved, name, message):
-    from ppl_scaling.inference.result_file import _check_sum
-
     content = json.loads(saved.read_text())["result"] | {"type": name}
     changed(saved, result=content, sha256=_check_sum(content))
     with pytest.raises(ValueError, match=message):
@@ -216,7 +214,7 @@ def test_laws_of_scores_are_made_again(law, tmp_path):
     result = OptScale(
         early_ends(LIKELIHOODS["bernoulli"]), target_score=0.9, confidence=0.5, max_completions=4, score_model=law
     ).run("?", seed=0)
-    again = load_result(result.save(tmp_path / "result.json") or tmp_path / "result.json")
+    again = load_result(result.save(tmp_path / "result.json"))
     assert repr(again.evidence.score_model) == repr(law)
     np.testing.assert_equal(again.best_score, result.best_score)
 
