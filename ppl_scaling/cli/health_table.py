@@ -15,7 +15,7 @@ from ppl_scaling.diagnostics.checks import number
 __all__ = ["show_health"]
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "unknown": "dim"}
-_BAR = 12
+_BAR = 6  # the table is 80 characters wide then
 _MEANING = (
     "This is about how well the posterior was computed, not about whether the answer is right: for that, diagnose an "
     "evaluation on problems with known answers."
@@ -57,6 +57,7 @@ def _steps(trace: ParticleTrace) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
         caption="* resampled before it; ancestors: particles of the step before that go on; roots: first particles that are "
         "left; surviving: particles of the step with a descendant at the end",
         caption_justify="left",
@@ -71,7 +72,7 @@ def _steps(trace: ParticleTrace) -> Table:
         "max weight",
         "log-evidence",
     ):
-        table.add_column(name, justify="left" if not name else "right")
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for t in range(trace.num_steps):
         table.add_row(
             f"{'*' if trace.resampled[t] else ''}{t + 1}",
