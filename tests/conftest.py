@@ -1,4 +1,4 @@
-"""Fixtures: a tiny random transformer with a byte tokenizer, the exact worlds, and the one statistical comparison."""
+"""Fixtures: tiny random transformers with a byte tokenizer, and the weights of a real one where they are at hand."""
 
 import os
 from pathlib import Path

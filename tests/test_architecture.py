@@ -1,6 +1,7 @@
 """The layout that the design fixes: who may import whom, and one owner for every foreign thing."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -118,8 +119,6 @@ def test_threads_are_the_users_business():
 
 
 def test_the_top_level_holds_nothing_else():
-    import subprocess
-
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")

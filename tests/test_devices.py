@@ -100,6 +100,16 @@ def moved(model, device, dtype=torch.bfloat16):
     return model
 
 
+def language_program(device, tokenizer, likelihood=None, *, reward_device=None, **settings):
+    """A state space of two tiny transformers, the reward model with ``settings``."""
+    language = moved(LlamaForCausalLM(tiny_config()), device)
+    reward = moved(LlamaForTokenClassification(tiny_config(num_labels=2)), reward_device or device)
+    reward_model = TokenClassificationRewardModel(reward, tokenizer, **settings)
+    return LanguageModelStateSpace(
+        TransformersLanguageModel(language, tokenizer), reward_model, likelihood, max_step_tokens=5
+    )
+
+
 def test_the_mode_does_notice_a_mix_of_devices(cuda):
     with pytest.raises(Exception, match="device"):
         torch.ones(2, device=cuda) + torch.ones(2)
@@ -142,13 +152,7 @@ def test_a_linear_gaussian_model(cuda):
 
 def test_the_two_models_may_live_on_different_devices(cuda, byte_tokenizer):
     other = torch.device("cuda", 1)
-    language = moved(LlamaForCausalLM(tiny_config()), cuda)
-    reward = moved(LlamaForTokenClassification(tiny_config(num_labels=2)), other)
-    model = LanguageModelStateSpace(
-        TransformersLanguageModel(language, byte_tokenizer),
-        TokenClassificationRewardModel(reward, byte_tokenizer, aggregation="min"),
-        max_step_tokens=5,
-    )
+    model = language_program(cuda, byte_tokenizer, reward_device=other, aggregation="min")
     smc = SMCFilter(model, None, 6)
     smc.init(["abc"])
     for t in range(1, 4):
@@ -157,17 +161,13 @@ def test_the_two_models_may_live_on_different_devices(cuda, byte_tokenizer):
     assert session.language.device == smc.log_weights.device == cuda and session.reward.device == other
 
 
-@pytest.mark.parametrize("guided", [False, True], ids=["bootstrap", "temperature proposal"])
-@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+PROGRAMS = {name: (likelihood, False) for name, likelihood in LIKELIHOODS.items()}
+PROGRAMS["twist, temperature proposal"] = LIKELIHOODS["twist"], True
+
+
+@pytest.mark.parametrize(("likelihood", "guided"), PROGRAMS.values(), ids=PROGRAMS)
 def test_a_language_model_with_cache_scores_and_resampling(cuda, byte_tokenizer, likelihood, guided):
-    language = moved(LlamaForCausalLM(tiny_config()), cuda)
-    reward = moved(LlamaForTokenClassification(tiny_config(num_labels=2)), cuda)
-    model = LanguageModelStateSpace(
-        TransformersLanguageModel(language, byte_tokenizer),
-        TokenClassificationRewardModel(reward, byte_tokenizer),
-        likelihood,
-        max_step_tokens=5,
-    )
+    model = language_program(cuda, byte_tokenizer, likelihood)
     smc = SMCFilter(model, SamplingProposal(model, temperature=0.7) if guided else None, 6, num_groups=2)
     smc.init(["abc", "defgh"])
     for t in range(1, 4):
@@ -177,14 +177,6 @@ def test_a_language_model_with_cache_scores_and_resampling(cuda, byte_tokenizer,
     assert smc.state["score_logit"].device == cuda
     session = smc.state.sessions["particles"]
     assert session.language.tokens_forwarded.device == session.reward.tokens_forwarded.device == cuda
-
-
-def language_program(device, tokenizer):
-    language = moved(LlamaForCausalLM(tiny_config()), device)
-    reward = moved(LlamaForTokenClassification(tiny_config(num_labels=2)), device)
-    return LanguageModelStateSpace(
-        TransformersLanguageModel(language, tokenizer), TokenClassificationRewardModel(reward, tokenizer), max_step_tokens=5
-    )
 
 
 def conditional(ancestor_sampling):

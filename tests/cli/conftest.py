@@ -9,6 +9,7 @@ from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.cli import main
 from ppl_scaling.cli.models import Models
 from ppl_scaling.cli.options import ModelOptions
+from tests.diagnostics.records import world
 
 
 @pytest.fixture
@@ -40,3 +41,24 @@ def finite_models(monkeypatch):
 
     monkeypatch.setattr(ModelOptions, "load", load)
     return loads
+
+
+@pytest.fixture
+def saved(cli, finite_models, tmp_path):
+    """Solve a problem on the finite models and give the path of the saved result."""
+
+    def save(seed, num_particles=16, problem="Which?"):
+        path = tmp_path / f"{seed}.json"
+        ran = cli("solve", problem, "--num-particles", num_particles, "--seed", seed, "--save", path, "--json")
+        assert ran.returncode == 0, ran.stderr
+        return path
+
+    return save
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """Path of the file of an evaluation of 30 problems."""
+    path = tmp_path / "evaluation.jsonl"
+    path.write_text("".join(one.to_json() + "\n" for one in world(30)))
+    return path

@@ -2,12 +2,13 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
 from ppl_scaling.cli.options import ModelOptions
-from ppl_scaling.models import BernoulliLikelihood, CalibratedLikelihood, CalibrationPosterior
+from ppl_scaling.models import BernoulliLikelihood, CalibratedLikelihood, CalibrationPosterior, PlattCalibration
 
 
 def write(path, rows):
@@ -73,8 +74,6 @@ def test_settings_hold_what_the_file_says(labels, tmp_path):
 
 
 def write_known(path, offset):
-    from ppl_scaling.models import PlattCalibration
-
     return CalibrationPosterior(PlattCalibration(), {"log_slope": [0.0], "offset": [offset]}).save(path)
 
 
@@ -89,8 +88,6 @@ def write_known(path, offset):
     ],
 )
 def test_what_is_wrong_with_labels_is_said(cli, tmp_path, row, message):
-    import re
-
     ran = cli("calibrate", write(tmp_path / "labels.jsonl", [row]), "--output", tmp_path / "calibration.json")
     assert ran.returncode == 2 and re.search(message, ran.stderr), ran.stderr
 

@@ -4,19 +4,6 @@ import json
 
 import pytest
 
-from tests.diagnostics.test_truth import world
-
-
-@pytest.fixture
-def saved(cli, finite_models, tmp_path):
-    def save(seed, num_particles=16):
-        path = tmp_path / f"{seed}.json"
-        ran = cli("solve", "Which?", "--num-particles", num_particles, "--seed", seed, "--save", path, "--json")
-        assert ran.returncode == 0, ran.stderr
-        return path
-
-    return save
-
 
 def test_a_saved_result(cli, saved):
     path = saved(1)
@@ -37,12 +24,10 @@ def test_several_files_are_replicates(cli, saved):
     assert "evidence_agreement" in {one["name"] for one in report["checks"]}
 
 
-def test_an_evaluation(cli, saved, tmp_path):
-    path = tmp_path / "evaluation.jsonl"
-    path.write_text("".join(one.to_json() + "\n" for one in world(30)))
-    ran = cli("diagnose", path)
+def test_an_evaluation(cli, saved, evaluation):
+    ran = cli("diagnose", evaluation)
     assert ran.returncode == 0 and "answer_calibration" in ran.stdout and "30 problems" in ran.stdout, ran.stderr
-    both = cli("diagnose", path, saved(1))
+    both = cli("diagnose", evaluation, saved(1))
     assert both.returncode == 2 and "one evaluation alone" in both.stderr
 
 

@@ -10,14 +10,7 @@ from ppl_scaling.cli.models import Models
 from ppl_scaling.cli.options import ModelOptions
 from ppl_scaling.inference import Result
 from ppl_scaling.models import DraftProposal, SamplingProposal, TwistLikelihood
-
-
-class LastLetter:
-    def extract(self, text):
-        return text[-1:] or None
-
-    def equivalent(self, first, second):
-        return first == second
+from tests.worlds import LastLetter
 
 
 @pytest.fixture

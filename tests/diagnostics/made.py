@@ -3,6 +3,7 @@
 import numpy as np
 
 from ppl_scaling.inference import Answer, ParticleFilterResult, Trajectory
+from ppl_scaling.inference.evaluation_summary import CurvePoint, EvaluationSummary
 
 
 def made_result(weights, ancestors=None, resampled=None, *, answers=None, log_evidence=-1.0, error=0.1, **changes):
@@ -50,3 +51,17 @@ def made_result(weights, ancestors=None, resampled=None, *, answers=None, log_ev
         "log_evidence_by_step": np.full(num_steps, log_evidence),
     }
     return ParticleFilterResult(**{**values, **changes})
+
+
+def point(method, budget, accuracy, tokens, difference=None):
+    """Give a point of a scaling curve."""
+    counts = dict.fromkeys(
+        (
+            "num_problems num_seeds num_records num_failed num_no_answer num_grading_timeouts num_trajectories "
+            "num_truncated generated_tokens lm_tokens_forwarded prm_tokens_forwarded draft_tokens_forwarded "
+            "prm_calls seconds peak_memory_bytes"
+        ).split(),
+        1,
+    )
+    summary = EvaluationSummary(accuracy=accuracy, accuracy_low=accuracy - 0.1, accuracy_high=accuracy + 0.05, **counts)
+    return CurvePoint(method, budget, summary, tokens, difference, difference, difference)

@@ -14,7 +14,7 @@ from ppl_scaling.diagnostics import (
     write_pictures,
     write_report,
 )
-from tests.diagnostics.test_truth import Numbers, record, world
+from tests.diagnostics.records import Numbers, record, world
 
 EVIL = "<script>document.title='caught'</script>$x_1$"
 

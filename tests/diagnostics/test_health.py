@@ -46,19 +46,29 @@ def test_the_sentence_that_a_user_reads():
     assert check.threshold == "warn below 4, bad below 2"
 
 
-@pytest.mark.parametrize(("equal", "status"), [(64, "ok"), (11, "ok"), (9, "warn"), (3, "warn"), (2, "ok two"), (1, "bad")])
-def test_ess_thresholds(equal, status):
-    """``equal`` of 64 particles share the weight: the ESS is their number, and the others follow from it."""
+@pytest.mark.parametrize(
+    ("equal", "ess", "max_weight", "weight_entropy"),
+    [
+        (64, "ok", "ok", "ok"),
+        (11, "ok", "ok", "ok"),
+        (9, "warn", "ok", "ok"),
+        (3, "warn", "ok", "warn"),
+        (2, "warn", "ok", "bad"),  # exactly two: the ESS is not below, and neither weight above, what is bad
+        (1, "bad", "bad", "bad"),
+    ],
+)
+def test_thresholds_on_weights(equal, ess, max_weight, weight_entropy):
+    """``equal`` of 64 particles share the weight: the ESS is their number, the entropy log(equal) / log(64)."""
     row = np.zeros(64)
     row[:equal] = 1.0
     found = statuses(diagnose(made_result(np.stack([EVEN[0], row, EVEN[2]]))))
-    if status == "ok two":  # exactly two: not below
-        assert found["ess"] == "warn" and found["max_weight"] == "ok"
-        return
-    assert found["ess"] == status
-    assert found["max_weight"] == ("bad" if equal == 1 else "ok")
-    entropy = math.log(equal) / math.log(64)
-    assert found["weight_entropy"] == ("bad" if entropy < 0.25 else "warn" if entropy < 0.5 else "ok")
+    assert (found["ess"], found["max_weight"], found["weight_entropy"]) == (ess, max_weight, weight_entropy)
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.49, "ok"), (0.51, "warn"), (0.89, "warn"), (0.91, "bad")])
+def test_the_greatest_weight(share, status):
+    row = np.array([share, *[(1 - share) / 63] * 63])
+    assert statuses(diagnose(made_result(np.stack([EVEN[0], row, EVEN[2]]))))["max_weight"] == status
 
 
 def test_lost_ancestors_roots_and_paths():

@@ -30,7 +30,7 @@ from ppl_scaling.inference.answers import Answer
 from ppl_scaling.inference.optscale import OptScale, infer_scores, required_completions
 from ppl_scaling.models.scores import BetaScores
 from tests.diagnostics.filters import EVIL, evil_run, filter_run
-from tests.diagnostics.test_scaling_curve import point
+from tests.diagnostics.made import point
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends
 
 

@@ -7,21 +7,7 @@ import pytest
 
 from ppl_scaling.diagnostics import plot_scaling_curve, write_curve_comparison, write_scaling_curve
 from ppl_scaling.inference import BudgetRatio, CensoredRatio, MatchedTokens
-from ppl_scaling.inference.evaluation_summary import CurvePoint, EvaluationSummary
-
-
-def point(method, budget, accuracy, tokens, difference=None):
-    counts = dict.fromkeys(
-        (
-            "num_problems num_seeds num_records num_failed num_no_answer num_grading_timeouts num_trajectories "
-            "num_truncated generated_tokens lm_tokens_forwarded prm_tokens_forwarded draft_tokens_forwarded "
-            "prm_calls seconds peak_memory_bytes"
-        ).split(),
-        1,
-    )
-    summary = EvaluationSummary(accuracy=accuracy, accuracy_low=accuracy - 0.1, accuracy_high=accuracy + 0.05, **counts)
-    return CurvePoint(method, budget, summary, tokens, difference, difference, difference)
-
+from tests.diagnostics.made import point
 
 POINTS = [
     point("ours", 4, 0.7, 400.0, 0.1),

@@ -1,61 +1,12 @@
 """Posteriors against the truth over problems, from records as an evaluation writes them."""
 
 import math
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from ppl_scaling.diagnostics import answer_calibration, credible_coverage, diagnose, score_calibration
-from ppl_scaling.inference import EvaluationRecord
-
-
-def record(index, answers, expected, *, seed=0, error=None, trajectories=None, num_trajectories=8):
-    answer = next(iter(answers), None)
-    return EvaluationRecord(
-        index=index,
-        id=f"p{index}",
-        seed=seed,
-        expected=expected,
-        answer=answer,
-        correct=answer == expected,
-        grading_timed_out=False,
-        error=error,
-        answers=[{"answer": name, "probability": p, "standard_error": None} for name, p in answers.items()],
-        no_answer_probability=1 - sum(answers.values()),
-        log_evidence=-1.0,
-        num_trajectories=num_trajectories,
-        num_finished=num_trajectories,
-        num_truncated=0,
-        generated_tokens=1,
-        lm_tokens_forwarded=1,
-        prm_tokens_forwarded=1,
-        prm_calls=1,
-        batch_seed=0,
-        seconds=0.1,
-        trajectories=trajectories,
-    )
-
-
-class Numbers:
-    def extract(self, text):
-        return text
-
-    def equivalent(self, first, second):
-        return float(first) == float(second)
-
-
-def world(number, sharpness=1.0, seed=0):
-    """Records of problems whose first of three answers is right with probability p, and stated as p to a power."""
-    rng = np.random.default_rng(seed)
-    records = []
-    for index in range(number):
-        truth = rng.dirichlet([4.0, 1.0, 1.0])
-        names = np.array(["1", "2", "3"])
-        stated = truth**sharpness / (truth**sharpness).sum()
-        order = np.argsort(-stated)
-        answers = {str(names[place]): float(stated[place]) for place in order}
-        records.append(record(index, answers, str(rng.choice(names, p=truth))))
-    return records
+from tests.diagnostics.records import Numbers, record, world
 
 
 def test_events_of_chosen_answers():
@@ -75,8 +26,6 @@ def test_events_of_chosen_answers():
 
 
 def test_an_answer_in_another_spelling_is_found_by_its_meaning():
-    from dataclasses import replace
-
     records = [replace(record(0, {"2": 0.6, "1": 0.4}, "1"), answer="1.0", correct=True)]
     assert answer_calibration(records, answer_format=Numbers()).bin_probability.tolist() == [0.4]
     with pytest.raises(ValueError, match="without"):
