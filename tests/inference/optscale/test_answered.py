@@ -12,28 +12,42 @@ from tests.inference.optscale.seen import LAWS, SEEN, evidence
 from tests.statistics import assert_mean
 
 
-def test_completions_without_an_answer_are_learned_about():
-    seen = evidence((*SEEN, None, None))
-    posterior = seen.posterior
+@pytest.fixture(scope="module")
+def posterior():
+    """Of five completions with an answer and two without: the next has one with a probability from Beta(6, 2)."""
+    return evidence((*SEEN, None, None)).posterior
+
+
+@pytest.mark.parametrize("number", [1, 7, 512, 513, 600])  # by a sum up to 512, by quadrature above
+def test_powers_are_integrals_over_the_share_of_answers(posterior, number):
     assert isinstance(posterior, AnsweredPosterior) and posterior.best == 0.8
-    answered = infer_scores(LAWS["beta"], SEEN)
-    grid = (np.arange(4000) + 0.5) / 4000
-    shares = stats.beta(6, 2).ppf(grid)[:, None]
-    cdf = answered.cdf_quantile(0.85, grid[::20] + 0.5 / 4000 * 19)
-    for number in (1, 7, 600):
-        exact = np.mean((1 - shares * (1 - cdf)) ** number)
-        assert np.exp(posterior.log_power_mean(0.85, number)) == pytest.approx(exact, rel=0.02)
-    around = posterior.log_power_mean(0.85, np.array([512, 513]))
-    assert around[1] < around[0] < 0 and around[1] == pytest.approx(around[0], abs=0.01)
-    assert posterior.cdf_quantile(0.85, [0.1, 0.9]) == pytest.approx(
-        np.quantile(1 - shares * (1 - cdf), [0.1, 0.9]), abs=0.01
-    )
+    nodes, weights = np.polynomial.legendre.leggauss(320)  # exact for polynomials of degree 639
+    shares, weights = (1 + nodes) / 2, weights / 2 * stats.beta(6, 2).pdf((1 + nodes) / 2)
+
+    def missed(log_cdf):
+        return (1 + shares * np.expm1(log_cdf)[:, None]) ** number @ weights
+
+    exact = infer_scores(LAWS["beta"], SEEN).expectation(0.85, missed)
+    assert np.exp(posterior.log_power_mean(0.85, number)) == pytest.approx(exact, rel=1e-9)
+
+
+def test_quantiles_and_draws_are_those_of_the_same_law(posterior):
+    grid = (np.arange(1000) + 0.5) / 1000
+    above = 1 - infer_scores(LAWS["beta"], SEEN).cdf_quantile(0.85, grid)
+    exact = np.quantile(1 - stats.beta(6, 2).ppf(grid)[:, None] * above, [0.1, 0.9])
+    assert posterior.cdf_quantile(0.85, [0.1, 0.9]) == pytest.approx(exact, abs=0.002)
     drawn = posterior.sample_scores((4000, 3), seed=2)
     assert_mean((drawn < 0.85).all(1), float(np.exp(posterior.log_power_mean(0.85, 3))))
+
+
+def test_a_rule_asks_for_more_where_some_may_have_no_answer():
     rule = GuaranteeRule(0.9, 0.8, give_up_below=0)
-    assert rule.decide(seen).further > rule.decide(evidence()).further
-    without_shape = evidence((*SEEN, None, None), law="dirichlet").posterior
-    assert without_shape.log_power_mean(0.85, 7) == infer_scores(LAWS["dirichlet"], (*SEEN, 0, 0)).log_power_mean(0.85, 7)
+    assert rule.decide(evidence((*SEEN, None, None))).further > rule.decide(evidence()).further
+
+
+def test_under_a_dirichlet_process_no_answer_is_a_score_of_0():
+    seen = evidence((*SEEN, None, None), law="dirichlet").posterior
+    assert seen.log_power_mean(0.85, 7) == infer_scores(LAWS["dirichlet"], (*SEEN, 0, 0)).log_power_mean(0.85, 7)
 
 
 def test_gains_with_unanswered_completions_are_means_over_the_number_of_answers():
