@@ -9,11 +9,7 @@ import pytest
 
 from ppl_scaling.cli.options import ModelOptions
 from ppl_scaling.models import BernoulliLikelihood, CalibratedLikelihood, CalibrationPosterior, PlattCalibration
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+from tests.cli.files import write_lines
 
 
 @pytest.fixture
@@ -22,7 +18,7 @@ def labels(tmp_path):
     logits = rng.normal(1, 2, 300)
     right = rng.random(300) < 1 / (1 + np.exp(1 - logits / 2))
     rows = [{"logit": one, "label": int(label), "count": 0.5} for one, label in zip(logits.tolist(), right, strict=True)]
-    return write(tmp_path / "labels.jsonl", rows)
+    return write_lines(tmp_path / "labels.jsonl", rows)
 
 
 @pytest.mark.parametrize("kind", ["platt", "monotone"])
@@ -43,7 +39,7 @@ def test_labels_become_a_file_that_the_likelihood_uses(cli, labels, tmp_path, fi
 def test_scores_mean_their_logits_and_other_labels_are_measured_on(cli, labels, tmp_path):
     rows = [json.loads(line) for line in labels.read_text().splitlines()]
     scores = [{"score": 1 / (1 + math.exp(-row["logit"])), "label": row["label"], "count": 0.5} for row in rows]
-    given = write(tmp_path / "scores.jsonl", scores)
+    given = write_lines(tmp_path / "scores.jsonl", scores)
     for source, output in ((labels, "one.json"), (given, "two.json")):
         assert cli("calibrate", source, "--test", labels, "--output", tmp_path / output).returncode == 0
     one, two = (CalibrationPosterior.load(tmp_path / name).draws["offset"] for name in ("one.json", "two.json"))
@@ -88,7 +84,7 @@ def write_known(path, offset):
     ],
 )
 def test_what_is_wrong_with_labels_is_said(cli, tmp_path, row, message):
-    ran = cli("calibrate", write(tmp_path / "labels.jsonl", [row]), "--output", tmp_path / "calibration.json")
+    ran = cli("calibrate", write_lines(tmp_path / "labels.jsonl", [row]), "--output", tmp_path / "calibration.json")
     assert ran.returncode == 2 and re.search(message, ran.stderr), ran.stderr
 
 

@@ -9,14 +9,13 @@ from ppl_scaling.inference import ParticleFilter
 from ppl_scaling.inference.evaluation_file import read_evaluation
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH
 from ppl_scaling.tasks import generate_problems
+from tests.cli.files import write_lines
 
 
 @pytest.fixture
 def problems(tmp_path):
-    path = tmp_path / "problems.jsonl"
     rows = [{"question": f"Which, {number}?", "answer": f"thus\n#### {1 + number % 2}"} for number in range(7)]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
+    return write_lines(tmp_path / "problems.jsonl", rows)
 
 
 FIELD = ["--problem-field", "question"]
@@ -48,7 +47,7 @@ def test_evaluate_writes_results_and_a_summary_and_goes_on(cli, finite_models, p
 def test_evaluate_on_the_embedded_models(cli, tmp_path):
     rows = [{"problem": one.problem, "answer": one.answer} for one in generate_problems(3, num_steps=2, seed=7)]
     rows[1]["problem"] = "word " * 1200
-    (tmp_path / "problems.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_lines(tmp_path / "problems.jsonl", rows)
     method = "best-of-n:max_steps=4"
     ran = cli("evaluate", tmp_path / "problems.jsonl", "--method", method, "--num-particles", 2, "--output", tmp_path / "r")
     assert ran.returncode == 0, ran.stderr
@@ -61,7 +60,7 @@ def test_evaluate_on_the_embedded_models(cli, tmp_path):
 def test_the_embedded_model_as_its_own_draft(cli, tmp_path):
     """Weights are log p - log q = 0 then: evaluations with and without are the same but for what is forwarded."""
     rows = [{"problem": one.problem, "answer": one.answer} for one in generate_problems(2, num_steps=2, seed=7)]
-    (tmp_path / "problems.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_lines(tmp_path / "problems.jsonl", rows)
     command = ["evaluate", tmp_path / "problems.jsonl", "--num-particles", 4, "--max-steps", 5, "--keep-trajectories"]
     assert cli(*command, "--output", tmp_path / "own").returncode == 0
     ran = cli(*command, "--draft", LANGUAGE_MODEL_PATH, "--output", tmp_path / "draft")

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.cli.files import write_lines
+
 PROBLEM = "How many?"
 SOLVE = ["solve", PROBLEM, "--seed", 1]
 
@@ -50,8 +52,7 @@ def test_mistakes_are_said(cli, finite_models, options, message):
 
 
 def test_evaluate_and_curve_have_it(cli, finite_models, tmp_path):
-    problems = tmp_path / "problems.jsonl"
-    problems.write_text("".join(json.dumps({"problem": f"{n}?", "answer": "1"}) + "\n" for n in range(3)))
+    problems = write_lines(tmp_path / "problems.jsonl", [{"problem": f"{n}?", "answer": "1"} for n in range(3)])
     label = "optscale:target_score=.75,confidence=.9,score_model=beta"
     settings = ["--method", "optscale:score_model=beta", "--target-score", 0.75, "--confidence", 0.9, "--num-particles", 4]
     ran = cli("evaluate", problems, *settings, "--output", tmp_path / "out.jsonl")

@@ -43,8 +43,6 @@ DRAFTS = {
 @pytest.mark.parametrize("ess_threshold", [0.5, 1.0])
 @pytest.mark.parametrize(("world", "draft"), DRAFTS.values(), ids=DRAFTS)
 def test_the_target_stays_the_models(world, draft, ess_threshold):
-    if world is truncation:  # the tokens must have the same numbers
-        draft.tokens = world(None).language_model.tokens
     model = world(LIKELIHOODS["bernoulli"])
     smc = ParticleFilter(
         model,
