@@ -1,5 +1,7 @@
 """Finite worlds with a known posterior, and the models over them that the samplers are tested on."""
 
+import math
+
 from ppl_scaling.backends.finite import FiniteLanguageModel, FunctionRewardModel
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, OddsLikelihood, TwistLikelihood
 
@@ -21,6 +23,22 @@ class LastLetter:
 
     def equivalent(self, first, second):
         return first == second
+
+
+def make(kind, model, **settings):
+    """A method that finds the answers of these worlds."""
+    return kind(model, answer_format=LastLetter(), **settings)
+
+
+def score_of(model, text):
+    return 1 / (1 + math.exp(-model.reward_model.score_logit("?", text)))
+
+
+def step_scores(model, trajectory):
+    """Scores of a trajectory whose steps are single letters, from its own prefixes; an end that is written is a step."""
+    text = trajectory.text
+    prefixes = [text[: length + 1] for length in range(len(text))] + [text] * trajectory.finished
+    return [score_of(model, prefix) for prefix in prefixes]
 
 
 def early_ends(likelihood):

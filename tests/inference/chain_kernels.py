@@ -3,6 +3,7 @@
 import numpy as np
 
 from ppl_scaling.inference import Reference, enumerate_posterior
+from ppl_scaling.seeding import seeded
 from tests.statistics import assert_mean
 
 
@@ -55,8 +56,6 @@ def weighted_shares(sweep):
 
 def assert_invariant(gibbs, num_chains, num_sweeps, seed, problem="?", can_die=False):
     """Run the kernel from exact draws; particles, draws and evidences must have the laws that theory gives them."""
-    from ppl_scaling.seeding import seeded
-
     model = gibbs.model
     exact, log_evidence = exact_blocks(model), enumerate_posterior(model, problem).log_evidence
     references = exact_draws(model, num_chains, seed)

@@ -25,7 +25,7 @@ from ppl_scaling.inference.answers import answer_posterior, group_answers
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, OddsLikelihood, TwistLikelihood
 from ppl_scaling.tasks import MathAnswers
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, LastLetter, early_ends, truncation
+from tests.worlds import LIKELIHOODS, LastLetter, early_ends, step_scores, truncation
 
 
 def test_answers_are_grouped_by_meaning_and_none_by_nothing():
@@ -66,11 +66,7 @@ def test_scores_of_a_trajectory_are_those_of_its_own_prefixes():
     model = early_ends(LIKELIHOODS["bernoulli"])
     smc = ParticleFilter(model, num_particles=50, ess_threshold=1.0, answer_format=LastLetter())
     for trajectory in smc.run("?", seed=1).trajectories:
-        prefixes = [trajectory.text[: length + 1] for length in range(len(trajectory.text))]
-        if trajectory.finished:
-            prefixes.append(trajectory.text)
-        logits = [model.reward_model.score_logit("?", prefix) for prefix in prefixes]
-        assert trajectory.scores == pytest.approx([1 / (1 + math.exp(-logit)) for logit in logits])
+        assert trajectory.scores == pytest.approx(step_scores(model, trajectory))
 
 
 def test_the_dictionary_is_json():

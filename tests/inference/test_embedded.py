@@ -5,7 +5,7 @@ import torch
 
 from ppl_scaling.backends import TokenClassificationRewardModel, TransformersLanguageModel
 from ppl_scaling.backends.prompts import render_prompt
-from ppl_scaling.inference import ParticleFilter, SMCFilter
+from ppl_scaling.inference import ParticleFilter, SMCFilter, multinomial
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, SamplingProposal, TwistLikelihood
 from ppl_scaling.models.pretrained import LANGUAGE_MODEL_PATH, REWARD_MODEL_PATH
 from ppl_scaling.tasks import generate_problems
@@ -36,18 +36,15 @@ def filtered(model, proposal=None, num_particles=8, seed=0, **settings):
     return smc
 
 
-def always(weights):
-    """Multinomial ancestors; with a threshold of 1 every step is resampled."""
-    return torch.multinomial(weights, weights.shape[-1], replacement=True)
-
-
 @pytest.mark.parametrize("guided", [False, True], ids=["bootstrap", "temperature proposal"])
 def test_every_token_is_forwarded_once(models, guided):
     """Equality, with resampling wherever weights differ: prompt and generated tokens once each through the LM, but for the
     last token of an answer that has ended, which nothing follows; every token of the PRM's input once through the PRM."""
     language, reward = models
     model = LanguageModelStateSpace(language, reward, BernoulliLikelihood())
-    smc = filtered(model, SamplingProposal(model, temperature=0.8) if guided else None, ess_threshold=1.0, resampling=always)
+    smc = filtered(
+        model, SamplingProposal(model, temperature=0.8) if guided else None, ess_threshold=1.0, resampling=multinomial
+    )
     sessions = smc.state.sessions["particles"]
     assert sum(int(record.resampled.sum()) for record in smc.history) >= 5
     for group, problem in enumerate(PROBLEMS):
@@ -78,7 +75,7 @@ def test_what_was_sampled_has_the_probability_and_the_score_that_recomputing_giv
     """Gathered caches against passes from scratch, to 1e-4, along every surviving trajectory."""
     language, reward = models
     model = LanguageModelStateSpace(language, reward, TwistLikelihood(beta=3.0))
-    result = ParticleFilter(model, num_particles=8, ess_threshold=1.0, resampling=always).run(PROBLEMS[0], seed=1)
+    result = ParticleFilter(model, num_particles=8, ess_threshold=1.0, resampling=multinomial).run(PROBLEMS[0], seed=1)
     for trajectory in result.trajectories:
         tokens = render_prompt(reward.tokenizer, PROBLEMS[0])
         for step, score in zip(trajectory.steps, trajectory.scores, strict=True):

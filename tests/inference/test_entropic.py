@@ -37,6 +37,7 @@ def test_with_its_correction_and_the_schedules_it_is_exact(schedule):
     results = smc.run_batch(["?"] * 200, seed=1)
     assert_matches(results, enumerate_posterior(model, "?"))
     assert np.mean([(one.temperatures > 1.05).any() for one in results]) > 0.5
+    assert all((one.temperatures >= 1).all() for one in results), "weights are softened, never sharpened"
 
 
 def test_without_the_correction_it_is_biased():

@@ -8,7 +8,8 @@ import pytest
 
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import AnnealedSMC, Islands, ParticleFilter, enumerate_posterior, multinomial
-from ppl_scaling.inference.pooling import jackknife
+from ppl_scaling.inference.pooling import answers_of, jackknife, shares_of
+from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.models import OddsLikelihood
 from tests.inference.exactness import assert_matches
 from tests.statistics import assert_mean
@@ -32,7 +33,9 @@ def test_pooled_evidence_and_posterior(world, exchange):
         for one in results
         if not exchange
     )
-    assert sum(one.weight for one in results[0].trajectories) == pytest.approx(1)
+    log_weights = np.array([one.log_weight for one in results[0].trajectories])
+    weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
+    assert [one.weight for one in results[0].trajectories] == pytest.approx(weights)
     if exchange:
         assert any(one.replicates[0].resampled.any() for one in results)
 
@@ -104,6 +107,25 @@ def test_the_jackknife():
         math.isnan(value)
         for value in (jackknife(np.array([0.0, -math.inf]), shares[:2])[0], jackknife(np.zeros(1), shares[:1])[0])
     )
+
+
+def test_pooled_answers_come_in_order_as_their_weightiest_trajectories_write_them():
+    class AnyCase(LastLetter):
+        def equivalent(self, first, second):
+            return first.lower() == second.lower()
+
+    trajectories = [
+        Trajectory((), "", (), math.nan, 0.0, weight, answer, True, False, 1, ())
+        for answer, weight in [("a", 0.1), ("b", 0.05), ("A", 0.15), (None, 0.1), ("c", 0.0), ("A", 0.1), ("b", 0.5)]
+    ]
+    weights = np.array([0.4, 0.6])
+    names, shares = shares_of(trajectories, [0, 0, 0, 0, 1, 1, 1], weights, AnyCase())
+    assert names == ["A", "b", "c"] and shares == pytest.approx(np.array([[25, 5, 0], [10, 50, 0]]) / [[40], [60]])
+    pooled = answers_of(names, weights @ shares, np.array([0.1, 0.2, 0.3]))
+    assert [(one.answer, pytest.approx(one.probability), one.standard_error) for one in pooled] == [
+        ("b", 0.55, 0.2),
+        ("A", 0.35, 0.1),
+    ]
 
 
 def test_replicates_are_added_until_the_answer_is_known():

@@ -12,6 +12,7 @@ from ppl_scaling.inference.moves import Costs, Population, cut_and_regrow, write
 from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.models import LanguageModelStateSpace, SamplingProposal
 from ppl_scaling.seeding import seeded
+from tests.inference.chain_kernels import blocks_of
 from tests.statistics import assert_mean
 from tests.worlds import LIKELIHOODS, WORLDS, early_ends, impossible_branches, truncation
 
@@ -20,13 +21,8 @@ NUM_DRAWS = 5_000
 
 def whole(model, exact):
     """The exact trajectory with the tokens that write it."""
-    names = model.language_model.tokens
-    blocks = [tuple(names.index(letter) for letter in step) for step in exact.steps]
-    if exact.finished:
-        blocks[-1] += (names.index(model.language_model.end),)
-    return Trajectory(
-        exact.steps, exact.text, (), math.nan, 0.0, 0.0, None, exact.finished, exact.truncated, 0, tuple(blocks)
-    )
+    ends = exact.finished, exact.truncated
+    return Trajectory(exact.steps, exact.text, (), math.nan, 0.0, 0.0, None, *ends, 0, blocks_of(model, exact))
 
 
 def draws(model, law, trajectories, log_weights, size=NUM_DRAWS):
@@ -62,10 +58,12 @@ def assert_law(population, exact, law):
     assert checked >= 4
 
 
-@pytest.mark.parametrize(("likelihood", "power"), [("bernoulli", 1.0), ("odds", 0.4)])
-@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+@pytest.mark.parametrize(
+    ("world", "likelihood", "power"),
+    [*((world, *law) for law in (("bernoulli", 1.0), ("odds", 0.4)) for world in WORLDS), ("early ends", "odds", 0.0)],
+)
 def test_a_move_leaves_the_target_alone(world, likelihood, power):
-    model = world(LIKELIHOODS[likelihood])
+    model = WORLDS[world](LIKELIHOODS[likelihood])
     exact, trajectories, log_w, law = tempered(model, power)
     start = draws(model, law, trajectories, log_w)
     assert_law(start, exact, law)

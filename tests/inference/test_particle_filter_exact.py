@@ -44,10 +44,9 @@ def test_posterior_and_evidence_for_all_resampling_schemes(world, scheme, ess_th
     assert_matches(smc.run_batch(["?"] * 400, seed=2), enumerate_posterior(model, "?"))
 
 
-@pytest.mark.parametrize("ess_threshold", [0.3, 1.0])
-@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+@pytest.mark.parametrize(("world", "ess_threshold"), list(zip(WORLDS, (0.3, 1.0, 0.3), strict=True)))
 def test_one_group_at_a_time(world, ess_threshold):
-    model = world(LIKELIHOODS["twist"])
+    model = WORLDS[world](LIKELIHOODS["twist"])
     smc = ParticleFilter(model, num_particles=NUM_PARTICLES, ess_threshold=ess_threshold, answer_format=LastLetter())
     assert_matches([smc.run("?", seed=seed) for seed in range(300)], enumerate_posterior(model, "?"))
 

@@ -77,6 +77,12 @@ def test_a_batch_that_fails_fails_for_all_and_is_not_drawn_again(model):
     assert Counted.runs == 1
 
 
+def test_without_a_seed_every_batch_is_drawn_anew(model):
+    Counted.runs = 0
+    method = PooledMethod(CompletionPool(Counted(model, num_completions=2)), MajorityVote(model, num_completions=2))
+    assert method.run("?").seed != method.run("?").seed and Counted.runs == 2
+
+
 def test_pools_that_will_not_do(model):
     with pytest.raises(ValueError, match="a pool of at least 4 completions, got 2"):
         PooledMethod(CompletionPool(BestOfN(model, num_completions=2)), BestOfN(model, num_completions=4))

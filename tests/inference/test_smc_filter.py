@@ -158,8 +158,6 @@ def test_a_guide_cannot_write_the_state():
     ("settings", "message"),
     [
         ({"num_particles": 0}, "num_particles to be an integer of at least 1, got 0"),
-        ({"num_particles": True}, "num_particles to be an integer of at least 1, got True"),
-        ({"num_particles": 2.5}, "num_particles to be an integer of at least 1, got 2.5"),
         ({"num_groups": -1}, "num_groups to be an integer of at least 1, got -1"),
         ({"ess_threshold": 0.0}, r"ess_threshold to be in \(0, 1\], got 0.0"),
         ({"ess_threshold": 1.5}, r"ess_threshold to be in \(0, 1\], got 1.5"),

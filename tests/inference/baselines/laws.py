@@ -7,7 +7,7 @@ from collections import defaultdict
 from ppl_scaling.inference import enumerate_posterior
 from ppl_scaling.models import LanguageModelStateSpace
 from tests.statistics import assert_mean
-from tests.worlds import LastLetter
+from tests.worlds import LastLetter, score_of
 
 
 def outcomes(model):
@@ -22,12 +22,8 @@ def outcomes(model):
     law = defaultdict(float)
     for one in enumerate_posterior(alone, "?").trajectories:
         answer = LastLetter().extract(one.text) if one.finished else None
-        law[answer, score(model, one.text)] += one.probability
+        law[answer, score_of(model, one.text)] += one.probability
     return dict(law)
-
-
-def score(model, text):
-    return 1 / (1 + math.exp(-model.reward_model.score_logit("?", text)))
 
 
 def winners(model, rule, size):

@@ -24,13 +24,9 @@ from ppl_scaling.inference.baselines.rounds import Pool
 from ppl_scaling.models import LanguageModelStateSpace
 from tests.inference.baselines import laws
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, LastLetter, early_ends
+from tests.worlds import LIKELIHOODS, early_ends, make
 
 ADAPTIVE = [AdaptiveSelfConsistency, EarlyStoppingSelfConsistency, DifficultyAdaptiveSelfConsistency]
-
-
-def make(kind, model, **settings):
-    return kind(model, answer_format=LastLetter(), **settings)
 
 
 def direct_beta(leader, second):

@@ -26,13 +26,9 @@ from ppl_scaling.models import GivenSteps, LanguageModelStateSpace, TwistLikelih
 from tests.inference.baselines import laws
 from tests.inference.exactness import share_of
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, truncation
+from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, make, truncation
 
 RULES = {MajorityVote: laws.majority, BestOfN: laws.best, WeightedBestOfN: laws.weighted}
-
-
-def make(kind, model, **settings):
-    return kind(model, answer_format=LastLetter(), **settings)
 
 
 @pytest.mark.parametrize("size", [1, 3])

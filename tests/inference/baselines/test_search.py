@@ -20,13 +20,9 @@ from ppl_scaling.token_law import TokenLaw
 from tests.fake_indexing import FakeIndexing
 from tests.inference.baselines import laws
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, truncation
+from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, make, score_of, step_scores, truncation
 
 SEARCHES = [BeamSearch, DVTS]
-
-
-def make(kind, model, **settings):
-    return kind(model, answer_format=LastLetter(), **settings)
 
 
 def tree_law(model, width):
@@ -47,7 +43,7 @@ def tree_law(model, width):
         found = defaultdict(float)
         for tried in itertools.product(children(text, num_tokens, depth), repeat=width):
             probability = math.exp(sum(one[4] for one in tried))
-            best_now, scores = best, [laws.score(model, one[0]) for one in tried]
+            best_now, scores = best, [score_of(model, one[0]) for one in tried]
             for (new, _, finished, cut, _), value in zip(tried, scores, strict=True):
                 if finished or cut:
                     best_now = max(best_now, (LastLetter().extract(new) if finished else None, value, depth), key=standing)
@@ -206,8 +202,7 @@ def test_every_candidate_that_ended_is_reported_once_with_its_own_history(kind):
     for result in make(kind, model, num_particles=12, beam_width=3).run_batch(["?"] * 20, seed=6):
         for one in result.trajectories:
             assert one.finished != one.truncated
-            prefixes = [one.text[: length + 1] for length in range(len(one.text))] + [one.text] * one.finished
-            assert one.scores == pytest.approx([laws.score(model, prefix) for prefix in prefixes])
+            assert one.scores == pytest.approx(step_scores(model, one))
             assert one.num_tokens == len(one.scores) == len(one.token_blocks)
         assert sum(one.weight for one in result.trajectories) == pytest.approx(1)
         assert sum(one.probability for one in result.answers) + result.no_answer_probability == pytest.approx(1)
