@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ppl_scaling.diagnostics import HealthReport, chan_lai_standard_error, diagnose
+from ppl_scaling.diagnostics import HealthReport, chan_lai_standard_error, diagnose, pareto_k
 from ppl_scaling.diagnostics.checks import judge
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import (
@@ -127,12 +127,25 @@ def test_answers():
     assert "max_steps" in silent["no_answer"].advice
 
 
-def test_pareto_k():
-    heavy = np.random.default_rng(1).pareto(0.8, size=400)
-    check = diagnose(made_result(heavy[None]))["pareto_k"]
-    assert check.status == "bad" and check.value > 0.7
+def tailed(shape):
+    """Four hundred weights of a Pareto law of this shape, at its quantiles."""
+    return ((np.arange(400) + 0.5) / 400) ** -shape
+
+
+@pytest.mark.parametrize(("shape", "status"), [(0.4, "ok"), (0.7, "warn"), (0.9, "bad"), (1.2, "bad")])
+def test_pareto_k(shape, status):
+    """Warned of above 1 - 1 / log10(400) = 0.62; the number of particles that would do is told where there is one."""
+    check = diagnose(made_result(tailed(shape)[None]))["pareto_k"]
+    assert check.status == status and check.value == pytest.approx(pareto_k(np.log(tailed(shape))))
+    needed = f", as if {10 ** (1 / (1 - check.value)):.0f} particles were needed" if shape == 0.9 else ""
+    assert check.found == f"Pareto k of the final weights is {check.value:.2f}{needed}"
+
+
+def test_where_there_is_no_tail():
     few = diagnose(made_result(EVEN[:, :16]))["pareto_k"]
-    assert few.status == "unknown" and "needs 21 particles" in few.advice
+    assert few.status == "unknown" and "do not tell" in few.found and "needs 21 particles" in few.advice
+    same = diagnose(made_result(np.ones((1, 64))))["pareto_k"]
+    assert same.status == "ok" and same.found == "all final weights are the same"
 
 
 def test_one_particle_is_no_posterior():
