@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import isotonic_regression
 
-from ppl_scaling.inference.curve_bootstrap import isotonic
+from ppl_scaling.inference.curve_bootstrap import interpolated, isotonic
 from ppl_scaling.inference.curve_comparison import CensoredRatio, budget_ratios, compare_at_tokens
 from tests.inference.evaluations import record
 
@@ -187,6 +187,18 @@ def test_the_fast_bootstrap_is_the_slow_one(seeds):
         assert censored == {math.inf: "above", -math.inf: "below"}.get(value)
         assert got == pytest.approx({math.inf: 8.0, -math.inf: 0.5}.get(value, value), rel=1e-6)
     assert "greedy" not in {one.method for one in budget_ratios(cells, reference="ours", num_resamples=10)}
+
+
+def test_the_end_of_a_curve_is_on_it_whatever_the_rounding():
+    places, values = np.array([[0.0, 2.0]] * 4), np.array([[0.1, 0.5]] * 4)
+    found = interpolated(places, values, np.array([-1e-12, 2 + 1e-12, -1e-6, 2 + 1e-6]))
+    assert found[:2] == pytest.approx([0.1, 0.5]) and np.isnan(found[2:]).all()
+
+
+def test_a_method_that_wrote_nothing_is_left_of_all_others():
+    cells = curve("ours", [0.4, 0.6], (1, 2)) | {("theirs", 1): [record(n, False, generated_tokens=0) for n in range(10)]}
+    (found,) = compare_at_tokens(cells, reference="ours", num_resamples=10)
+    assert found.tokens == 1.0 and found.accuracy == 0.0 and found.reference_accuracy is None
 
 
 def test_isotonic_regression():
