@@ -53,7 +53,7 @@ def test_every_picture_of_a_filter(num_particles):
     assert [one.name for one in pictures] == ["answers", "traces", "genealogy", "scores"]
     for one in pictures:
         for axes in drawn(one.figure):
-            assert (axes.get_xlabel() and not axes.texts) or all(text.get_text() for text in axes.texts)
+            assert axes.get_xlabel() or (axes.texts and all(text.get_text() for text in axes.texts))
         assert one.caption.endswith(".")
 
 
@@ -178,8 +178,14 @@ def test_chains():
 def test_score_trajectories():
     result = filter_run(256)
     (axes,) = drawn(plot_score_trajectories(result.trajectories, answers=[one.answer for one in result.answers]))
-    different = {(one.text, one.scores) for one in result.trajectories}
-    assert len({tuple(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) > 1}) <= len(different)
+    weights = {}
+    for one in result.trajectories:
+        weights[one.text, one.scores] = weights.get((one.text, one.scores), 0.0) + one.weight
+    lines = [line for line in axes.lines if len(line.get_ydata()) > 1]
+    assert sorted(tuple(line.get_ydata()) for line in lines) == sorted(path for _, path in weights if len(path) > 1)
+    (_, weightiest), _ = max(weights.items(), key=lambda entry: entry[1])
+    widest = max(axes.lines, key=lambda line: line.get_linewidth() if line.get_marker() == "None" else 0)
+    assert tuple(widest.get_ydata()) == weightiest
     (axes,) = drawn(plot_score_trajectories([]))
     assert axes.texts[0].get_text() == "no reward model has scored the steps"
 

@@ -73,7 +73,6 @@ def test_the_policy_allows_the_page_itself_and_nothing_else():
     for tag in ("style", "script"):
         content = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.S)[1]
         assert rules[f"{tag}-src"] == f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
-    assert " style=" not in text and not re.search(r"\son\w+=", re.sub(r"&[^;]*;[^<]*", "", text).split("<body>")[0])
 
 
 def test_data_for_the_script_comes_back_and_cannot_end_its_element():
