@@ -49,7 +49,6 @@ napoleon_custom_sections = [
     ("Attributes", "params_style"),  # their names are no links
     "Calibration and the power",
     "Cost",
-    "Pareto k",
     "Rows",
     "Target",
     "Token blocks",

@@ -25,7 +25,10 @@ PACKAGES = [
 ]
 SINGLE = [
     f"ppl_scaling.{name}"
-    for name in ("interfaces", "errors", "log_weights", "arviz_export", "token_law", "draw_statistics", "boxed", "seeding")
+    for name in (
+        *("interfaces", "errors", "arguments", "log_weights", "arviz_export", "token_law", "draw_statistics", "pareto"),
+        *("boxed", "seeding", "drafts"),
+    )
 ]
 SPELLED = {"smc": "SMC", "gibbs": "Gibbs", "arviz": "ArviZ", "svi": "SVI", "nuts": "NUTS", "laplace": "Laplace", "lm": "LM"}
 COMMANDS = ["solve", "problems", "evaluate", "curve", "diagnose", "calibrate"]
