@@ -12,6 +12,7 @@ from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import (
     AnnealedSMC,
     Answer,
+    BestOfN,
     Islands,
     MajorityVote,
     ParallelTempering,
@@ -230,7 +231,11 @@ def test_other_kinds_of_result():
     )
     assert "move_acceptance" in statuses(moved) and "path_degeneracy" not in statuses(moved)
     votes = diagnose(MajorityVote(model, num_completions=8, answer_format=LastLetter()).run("?", seed=0))
-    assert set(statuses(votes)) == {"answer_margin", "no_answer"}
+    assert (
+        set(statuses(votes)) == {"answer_margin", "no_answer"} and votes["answer_margin"].advice == "draw more completions"
+    )
+    chosen = diagnose(BestOfN(model, num_completions=8, answer_format=LastLetter()).run("?", seed=0))
+    assert chosen["answer_margin"].status == "unknown" and "ParticleFilter" in chosen["answer_margin"].advice
 
 
 def test_a_report_reads_well():

@@ -23,7 +23,7 @@ def evidence(scores=SEEN, allowed=20, law=LAW):
 def test_it_stops_where_one_is_probably_right():
     covered = 1 - 0.7 * 0.9 * 0.8
     stops = CoverageRule(0.49).decide(evidence())
-    assert stops.stop and stops.because == "covered" and stops.probability == pytest.approx(covered)
+    assert stops.stop and stops.further == 0 and stops.because == "covered" and stops.probability == pytest.approx(covered)
     assert stops.reason == "one of the 3 completions is right with probability 0.496"
     goes_on = CoverageRule(0.9).decide(evidence())
     mean = (0.5 + sum(SEEN)) / 4
@@ -35,7 +35,7 @@ def test_it_stops_where_one_is_probably_right():
 def test_a_price_is_compared_with_what_the_next_one_adds():
     worth = 0.7 * 0.9 * 0.8 * (0.5 + sum(SEEN)) / 4
     stops = CoverageRule(0.99, price=1.01 * worth).decide(evidence())
-    assert stops.stop and stops.because == "not_worthwhile" and "less than its price" in stops.reason
+    assert stops.stop and stops.further == 0 and stops.because == "not_worthwhile" and "less than its price" in stops.reason
     goes_on = CoverageRule(0.99, price=0.5 * worth).decide(evidence())
     assert not goes_on.stop and goes_on.further == math.ceil(math.log(0.5) / math.log1p(-(0.5 + sum(SEEN)) / 4))
 
