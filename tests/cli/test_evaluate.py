@@ -187,18 +187,8 @@ def test_curve(cli, finite_models, problems, tmp_path):
 
 
 def test_curve_with_completions_of_its_own_for_each_method(cli, finite_models, problems, tmp_path):
-    command = [
-        "curve",
-        problems,
-        *FIELD,
-        "--methods",
-        "majority-vote",
-        "best-of-n",
-        "--budgets",
-        4,
-        "--output-dir",
-        tmp_path,
-    ]
+    methods = ["--methods", "majority-vote", "best-of-n", "--budgets", 4]
+    command = ["curve", problems, *FIELD, *methods, "--output-dir", tmp_path]
     assert cli(*command, "--no-share-completions").returncode == 0
     assert (tmp_path / "comparison.json").exists()
     (path,) = tmp_path.glob("results/best-of-n/budget-0004-seed-0.jsonl")

@@ -107,6 +107,7 @@ def test_a_kept_plan_is_spent_and_no_more():
     assert planned == required_completions(evidence(SEEN[:3]).posterior, 0.75, 0.6).number > 1
     assert rule.decide(evidence((*SEEN[:3], 0.1), 499)).further == planned - 1
     spent = rule.decide(evidence((*SEEN[:3], *[0.1] * planned), 500 - planned))
+    assert spent.stop and spent.further == 0
     assert spent.because == "plan_spent" and f"the {planned} completions planned after 3 are spent" in spent.reason
     pool = evidence((*SEEN[:3], *[0.1] * 500))
     assert replay(rule, pool, round_size=None)[-1].num_seen == 3 + planned
@@ -117,6 +118,7 @@ def test_the_price_stops_where_no_number_pays():
     gains = [seen.posterior.expected_gain(m) for m in range(1, 21)]
     critical = max(gain / m for m, gain in enumerate(gains, 1))
     assert PriceRule(critical * 1.02).decide(seen).because == "not_worthwhile"
+    assert PriceRule(1e-9).decide(evidence(allowed=0)).further == 1  # what `ask` then cuts
     goes_on = PriceRule(critical * 0.5).decide(seen)
     best = 1 + int(np.argmax([gain - critical * 0.5 * m for m, gain in enumerate(gains, 1)]))
     assert goes_on.because == "worthwhile" and goes_on.further == best
