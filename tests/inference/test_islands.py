@@ -9,11 +9,10 @@ import pytest
 from ppl_scaling.errors import AllWeightsZeroError
 from ppl_scaling.inference import AnnealedSMC, Islands, ParticleFilter, enumerate_posterior, multinomial
 from ppl_scaling.inference.pooling import answers_of, jackknife, shares_of
-from ppl_scaling.inference.results import Trajectory
 from ppl_scaling.models import OddsLikelihood
 from tests.inference.exactness import assert_matches
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, impossible_branches
+from tests.worlds import LIKELIHOODS, WORLDS, AnyCase, LastLetter, answering, early_ends, impossible_branches
 
 
 def small_filter(model, num_particles=8, **settings):
@@ -110,14 +109,8 @@ def test_the_jackknife():
 
 
 def test_pooled_answers_come_in_order_as_their_weightiest_trajectories_write_them():
-    class AnyCase(LastLetter):
-        def equivalent(self, first, second):
-            return first.lower() == second.lower()
-
-    trajectories = [
-        Trajectory((), "", (), math.nan, 0.0, weight, answer, True, False, 1, ())
-        for answer, weight in [("a", 0.1), ("b", 0.05), ("A", 0.15), (None, 0.1), ("c", 0.0), ("A", 0.1), ("b", 0.5)]
-    ]
+    found = [("a", 0.1), ("b", 0.05), ("A", 0.15), (None, 0.1), ("c", 0.0), ("A", 0.1), ("b", 0.5)]
+    trajectories = [answering(*one) for one in found]
     weights = np.array([0.4, 0.6])
     names, shares = shares_of(trajectories, [0, 0, 0, 0, 1, 1, 1], weights, AnyCase())
     assert names == ["A", "b", "c"] and shares == pytest.approx(np.array([[25, 5, 0], [10, 50, 0]]) / [[40], [60]])

@@ -4,6 +4,8 @@ The chains of a case are groups of one batch. They start in the exact posterior;
 it, more with every sweep.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -11,12 +13,14 @@ import pytest
 
 from ppl_scaling.errors import AllWeightsZeroError, ScoreError
 from ppl_scaling.inference import ParticleFilter, ParticleGibbs, Reference, enumerate_posterior
+from ppl_scaling.inference.autocorrelation import standard_error_of_mean
+from ppl_scaling.inference.chain_results import average_answers
 from ppl_scaling.models import LanguageModelStateSpace, SamplingProposal
 from ppl_scaling.seeding import seeded
 from tests.inference.chain_kernels import assert_invariant, assert_law, exact_blocks, weighted_shares
 from tests.inference.programs import exact_warm_and_brief, warm_and_brief
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, WORLDS, LastLetter, early_ends, impossible_branches, truncation
+from tests.worlds import LIKELIHOODS, WORLDS, AnyCase, LastLetter, answering, early_ends, impossible_branches, truncation
 
 # Every world with every likelihood and both sizes, with and without ancestor sampling; thresholds take turns.
 CASES = [
@@ -148,6 +152,19 @@ def test_result_of_a_chain():
     short = ParticleGibbs(model, num_iterations=1, answer_format=LastLetter()).run("?", seed=0)
     assert np.isnan(short.update_rate).all() and np.isnan(short.log_evidence_of_chain)
     assert all(np.isnan(entry.standard_error) for entry in short.answers)
+
+
+def test_answers_of_a_chain_come_in_order_as_their_weightiest_particles_write_them():
+    rows = [
+        [("c", 0.9), ("d", 0.1)],  # the burn-in, of which nothing is averaged
+        *([("a", 0.2), ("b", 0.5), (None, 0.3)], [("A", 0.3), ("b", 0.6), ("a", 0.1)]) * 5,
+    ]
+    sweeps = [SimpleNamespace(trajectories=[answering(*one) for one in row]) for row in rows]
+    answers, weights = average_answers(sweeps, 1, AnyCase())
+    assert [(one.answer, pytest.approx(one.probability)) for one in answers] == [("b", 0.55), ("A", 0.3)]
+    np.testing.assert_allclose(weights, [[0, 0], *([0.5, 0.2], [0.6, 0.4]) * 5])
+    for column, one in enumerate(answers):
+        assert one.standard_error == standard_error_of_mean(weights[1:, column])
 
 
 def test_a_chain_that_dies_fails_alone():
