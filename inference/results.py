@@ -29,7 +29,7 @@ class Trajectory(Displayed):
     text : str
         All of it, exactly as written.
     scores : tuple of float
-        Score in [0, 1] after each step; empty without a reward model.
+        Score in [0, 1] after each step, NaN if the reward model had no room for the first; empty without a reward model.
     score : float
         The last of them; NaN without a reward model.
     log_weight, weight : float
@@ -174,7 +174,7 @@ class Result(Displayed):
             "trajectories": [
                 {
                     "steps": list(one.steps),
-                    "scores": list(one.scores),
+                    "scores": [finite(score) for score in one.scores],
                     "score": finite(one.score),
                     "log_weight": finite(one.log_weight),
                     "weight": one.weight,

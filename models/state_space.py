@@ -42,9 +42,9 @@ class LanguageModelStateSpace:
     """A language model that writes step by step and a reward model that watches.
 
     Pyro sites of step ``t``: ``x_{t}``, the token block, and ``y_{t}``, the emission; ``score_{t}``, the logit of the
-    score, and ``log_likelihood_{t}``, of all observations so far and before any power, are deterministic. A particle that
-    has ended is absorbing: its block is empty and its increment 0. One that reaches ``max_steps`` or runs out of tokens is
-    *truncated*: it keeps its weight.
+    score (NaN for a particle that the reward model never had room for), and ``log_likelihood_{t}``, of all observations so
+    far and before any power, are deterministic. A particle that has ended is absorbing: its block is empty and its increment
+    0. One that reaches ``max_steps`` or runs out of tokens is *truncated*: it keeps its weight.
 
     Entries of the state, each with the particles on its leading dimension: ``finished`` and ``truncated`` (bool),
     ``score_logit`` (logit of the score so far), ``log_likelihood``, ``slot`` (for the sessions), and two that a subclass may
@@ -195,7 +195,9 @@ class LanguageModelStateSpace:
             scored[slots] = fits
             after = before.clone()
             after[slots] = torch.where(fits, logits, before[slots])
-            state["score_logit"] = pyro.deterministic(f"score_{t}", after)
+            state["score_logit"] = after
+            # What has never been scored has the logit that likelihoods begin with; that is no score to report.
+            pyro.deterministic(f"score_{t}", after.masked_fill(~scored & (before == torch.inf), math.nan))
             likelihood = self.likelihood.given(state)
             increment = likelihood.log_increment(after, before)
             total = state["log_likelihood"] + torch.where(scored, increment, torch.zeros_like(increment))
