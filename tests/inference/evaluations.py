@@ -52,7 +52,10 @@ class Coin(Method):
         answer = "abc"[int(torch.randint(3, ()))]
         answer = None if answer == "c" else answer
         written = Trajectory((), "", (), 0.5, 0.0, 1.0, answer, answer is not None, answer is None, 3, ())
-        return Result(problem, self.method, answer, (), float(answer is None), (written,), 3, 5, 7, 1, 0.0, seed, {})
+        spent = {"generated_tokens": 3, "lm_tokens_forwarded": 5, "prm_tokens_forwarded": 7, "prm_calls": 1}
+        spent |= {"draft_tokens_forwarded": 2, "seconds": 0.0}
+        share = float(answer is None)
+        return Result(problem, self.method, answer, (), share, (written,), seed=seed, configuration={}, **spent)
 
 
 def grade(answer, expected):

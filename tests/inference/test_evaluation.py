@@ -129,7 +129,9 @@ def test_problems_that_fail_are_recorded_and_the_others_of_their_batch_run_alone
     assert records[4].error.startswith("AllWeightsZeroError: all particles of group 0")
     for one in records:
         assert (one.error is not None) == (one.id in "146")
-        assert one.error is None or (not one.correct and one.answer is None and one.generated_tokens == 0)
+        assert one.error is None or (not one.correct and one.answer is None)
+        spent = one.generated_tokens, one.lm_tokens_forwarded, one.prm_tokens_forwarded, one.prm_calls
+        assert (*spent, one.draft_tokens_forwarded) == ((3, 5, 7, 1, 2) if one.error is None else (0,) * 5)
     alone = Coin().run_batch(["x"], seed=records[0].batch_seed)[0]
     assert alone.answer == records[0].answer
     assert len({one.batch_seed for one in records}) == 5

@@ -64,8 +64,14 @@ def test_seconds_are_the_share_of_the_tokens(model):
         found = PooledMethod(pool, MajorityVote(model, num_completions=size)).run_batch(batch, seed=5)
         used = sum(one.generated_tokens for one in found)
         assert {one.seconds for one in found} == {seconds * (used / everything)} and (used < everything) == (size < 8)
-    # So the records, which divide the batch's seconds by its problems, add up to what was spent.
-    assert sum(one.seconds / len(batch) for one in found) == pytest.approx(seconds)
+
+
+def test_seconds_of_the_records_add_up_to_those_of_their_batch(model, tmp_path):
+    method = PooledMethod(CompletionPool(BestOfN(model, num_completions=8)), MajorityVote(model, num_completions=8))
+    with Evaluation(PROBLEMS[:4], tmp_path / "results.jsonl", settings={}, batch_size=4) as evaluation:
+        records = evaluation.run(method, grade)
+    found = method.run_batch([one.problem for one in PROBLEMS[:4]], seed=records[0].batch_seed)  # the pool has them still
+    assert sum(one.seconds for one in records) == pytest.approx(found[0].seconds)
 
 
 def test_a_batch_that_fails_fails_for_all_and_is_not_drawn_again(model):
