@@ -21,11 +21,11 @@ from ppl_scaling.inference import (
     ParticleGibbs,
     ResampleMoveFilter,
 )
-from ppl_scaling.inference.answers import answer_posterior, group_answers
+from ppl_scaling.inference.answers import answer_posterior, choose_answer, group_answers
 from ppl_scaling.models import BernoulliLikelihood, LanguageModelStateSpace, OddsLikelihood, TwistLikelihood
 from ppl_scaling.tasks import MathAnswers
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, LastLetter, early_ends, step_scores, truncation
+from tests.worlds import LIKELIHOODS, LastLetter, answering, early_ends, step_scores, truncation
 
 
 def test_answers_are_grouped_by_meaning_and_none_by_nothing():
@@ -34,10 +34,11 @@ def test_answers_are_grouped_by_meaning_and_none_by_nothing():
 
 
 def test_posterior_over_answers():
-    weights = np.array([0.3, 0.2, 0.1, 0.4, 0.0])
+    """Of equal ones the first that is found is first; each as its weightiest particle writes it."""
+    weights = np.array([0.1, 0.2, 0.3, 0.4, 0.0])
     genealogy = Genealogy(np.arange(5)[None], np.zeros(1, dtype=bool), 5)
     posterior = answer_posterior(["0.5", None, "1/2", "3", "9"], weights, genealogy, MathAnswers())
-    assert [(one.answer, pytest.approx(one.probability)) for one in posterior] == [("0.5", 0.4), ("3", 0.4)]
+    assert [(one.answer, pytest.approx(one.probability)) for one in posterior] == [("1/2", 0.4), ("3", 0.4)]
 
 
 def run(seed=0, **settings):
@@ -93,6 +94,14 @@ def test_final_choices():
     with pytest.raises(ValueError, match="among mode, best_score, sample, got 'vote'"):
         run(choice="vote")
     assert run(seed=2, choice="best_score").answer == result.choose("best_score")
+
+
+def test_the_best_score_is_that_of_a_possible_particle_and_of_equal_ones_of_the_weightiest():
+    found = [("a", 0.0, 0.9), ("b", 0.2, 0.5), ("c", 0.3, 0.5), ("d", 0.4, 0.1), (None, 0.1, 0.8)]
+    trajectories = [dataclasses.replace(answering(answer, weight), score=score) for answer, weight, score in found]
+    assert choose_answer(trajectories, [], "best_score", seed=0) == "c"
+    with pytest.raises(NoAnswerError, match="none of 2 particles has an answer: 2 finished, 0 truncated"):
+        choose_answer([trajectories[0], trajectories[-1]], [], "best_score", seed=0)
 
 
 def test_no_answer_at_all_is_told_and_nothing_is_lost():

@@ -183,6 +183,25 @@ def test_a_block_is_given_what_the_block_before_has_needed():
     assert [one.num_rounds for one in results] == [3, 3, 2, 2]  # 3 + 2 + 2, and then 3 + 4
 
 
+def test_what_a_block_has_needed_is_rounded_up():
+    class FourOrSeven(DifficultyAdaptiveSelfConsistency):
+        def decided(self, pool):
+            return len(pool.completions) >= (4 if len(set(pool.answers)) == 1 else 7)
+
+    settings = {"num_presamples": 3, "judge_window": 2, "batch_size": 1, "max_completions": 30}
+    results = make(FourOrSeven, two_kinds(), **settings).run_batch(["x x x q", "x x s", "x q", "q"], seed=0)
+    assert [one.num_completions for one in results] == [7, 4, 7, 7]
+    assert [one.num_rounds for one in results] == [5, 2, 3, 3]  # of 5.5 there are 6 at once, and then 1
+
+
+def test_problems_that_agree_one_after_the_other_may_stand_in_two_blocks():
+    settings = {"num_presamples": 3, "judge_window": 2, "max_completions": 8}
+    problems = ["x x x x x q", "x x x x s", "x x x s", "x x q", "x q", "q"]
+    results = make(DifficultyAdaptiveSelfConsistency, two_kinds(), **settings).run_batch(problems, seed=0)
+    assert all(one.num_completions >= 3 for one in results[:4])
+    assert [one.num_completions for one in results[4:]] == [1, 1]
+
+
 def test_a_window_is_one_of_those_that_were_drawn():
     method = make(EarlyStoppingSelfConsistency, two_kinds(), window_size=2)
     for answers, decided in [([0, 0], True), ([0, 1, 1], False), ([0, 1, 1, 1], True), ([0, 0, None, None], False)]:
