@@ -10,9 +10,12 @@ import html
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-__all__ = ["Displayed", "with_error", "with_interval"]
+if TYPE_CHECKING:
+    from ppl_scaling.inference.answers import Answer
+
+__all__ = ["AnswerRow", "Displayed", "answer_rows", "measure", "with_error", "with_interval"]
 
 _MOST_ANSWERS = 8
 _SPOKEN = {"ess": "ESS"}
@@ -67,6 +70,49 @@ def with_interval(share: float, low: float, high: float) -> str:
     return f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+class AnswerRow(NamedTuple):
+    """A line of a table or a bar of a picture.
+
+    ``kind`` is ``"chosen"``, ``"answer"``, ``"others"`` or ``"none"``; the error is NaN where it is not known.
+    """
+
+    name: str
+    probability: float
+    standard_error: float
+    kind: str
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is one answer."""
+        return self.kind in ("chosen", "answer")
+
+    @property
+    def error_text(self) -> str:
+        """The error as a table has it: of several answers together it is not known, which need not be said."""
+        if not self.is_answer:
+            return ""
+        return "unknown" if math.isnan(self.standard_error) else f"{self.standard_error:.3f}"
+
+
+def answer_rows(answers: Sequence[Answer], no_answer_probability: float, chosen: str | None, most: int) -> list[AnswerRow]:
+    """Give the first answers, the others put together, and what has no answer if that can be seen or is all there is."""
+    rows = [
+        AnswerRow(one.answer, one.probability, one.standard_error, "chosen" if one.answer == chosen else "answer")
+        for one in answers[:most]
+    ]
+    if rest := answers[most:]:
+        share = math.fsum(one.probability for one in rest)
+        rows.append(AnswerRow(f"{len(rest)} other{'s' if len(rest) > 1 else ''}", share, math.nan, "others"))
+    if no_answer_probability > 5e-4 or not rows:
+        rows.append(AnswerRow("no answer", no_answer_probability, math.nan, "none"))
+    return rows
+
+
+def measure(result: Any) -> str:
+    """Name what an answer's number is: what has evidence has a posterior; baselines have completions and shares of them."""
+    return "probability" if hasattr(result, "log_evidence") else "share"
+
+
 def _chosen(result: Any) -> dict[str, str]:
     """Say the chosen answer and what is believed of it."""
     if not hasattr(result, "answers"):
@@ -77,34 +123,23 @@ def _chosen(result: Any) -> dict[str, str]:
     facts = {"answer": repr(_short(answer, _LONGEST_ANSWER))}
     for one in result.answers:
         if one.answer == answer:
-            facts[_measure(result)] = with_error(one.probability, one.standard_error)
+            facts[measure(result)] = with_error(one.probability, one.standard_error)
     return facts
 
 
-def _measure(result: Any) -> str:
-    """Name what an answer's number is: what has evidence has a posterior; baselines have completions and shares of them."""
-    return "probability" if hasattr(result, "log_evidence") else "share"
-
-
 def _answer_rows(result: Any) -> Iterator[str]:
-    yield f"<th {_LEFT}>answer</th><th {_RIGHT}>{_measure(result)}</th><th {_RIGHT}>std. error</th><th></th>"
-    shown: Sequence[Any] = result.answers[:_MOST_ANSWERS]
-    for one in shown:
-        name = f"<code {_FOREIGN}>{_safe(_short(one.answer, _LONGEST_ANSWER))}</code>"
-        yield _share(
-            f"<strong>{name}</strong>" if one.answer == result.answer else name, one.probability, one.standard_error
-        )
-    others = result.answers[_MOST_ANSWERS:]
-    if others:
-        yield _share(f"({len(others)} others)", math.fsum(one.probability for one in others))
-    if result.no_answer_probability > 5e-4 or not shown:
-        yield _share("(no answer)", result.no_answer_probability)
+    yield f"<th {_LEFT}>answer</th><th {_RIGHT}>{measure(result)}</th><th {_RIGHT}>std. error</th><th></th>"
+    for row in answer_rows(result.answers, result.no_answer_probability, result.answer, _MOST_ANSWERS):
+        name = f"<code {_FOREIGN}>{_safe(_short(row.name, _LONGEST_ANSWER))}</code>"
+        if row.kind == "chosen":
+            name = f"<strong>{name}</strong>"
+        yield _share(name if row.is_answer else f"({row.name})", row)
 
 
-def _share(name: str, probability: float, error: float | None = None) -> str:
-    written = "" if error is None else "unknown" if math.isnan(error) else f"{error:.3f}"
-    bar = f'<div style="{_BAR.format(120 * min(max(probability, 0.0), 1.0))}"></div>'
-    return f"<td {_LEFT}>{name}</td><td {_RIGHT}>{probability:.3f}</td><td {_RIGHT}>{written}</td><td {_LEFT}>{bar}</td>"
+def _share(name: str, row: AnswerRow) -> str:
+    bar = f'<div style="{_BAR.format(120 * min(max(row.probability, 0.0), 1.0))}"></div>'
+    numbers = f"<td {_RIGHT}>{row.probability:.3f}</td><td {_RIGHT}>{row.error_text}</td>"
+    return f"<td {_LEFT}>{name}</td>{numbers}<td {_LEFT}>{bar}</td>"
 
 
 def _table(rows: Iterable[str]) -> str:

@@ -15,11 +15,13 @@ from rich.text import Text
 
 from ppl_scaling.cli.decisions import decision_rows
 from ppl_scaling.inference import ParticleFilterResult, Progress, Result
+from ppl_scaling.inference.display import answer_rows, measure, with_error
 from ppl_scaling.inference.evaluation_summary import EvaluationSummary
 
 __all__ = ["Live", "bar", "quiet_transformers", "show", "tokens_line"]
 
 _BAR = 24
+_MOST_ANSWERS = 10
 
 
 def quiet_transformers() -> None:
@@ -85,18 +87,11 @@ def show(result: Result, console: Console | None = None) -> None:
 
 
 def _posterior(result: Result) -> RenderableType:
-    # What has evidence has a posterior; a baseline has completions, and shares of them.
-    table = _table("answer", "probability" if hasattr(result, "log_evidence") else "share", "std. error", "")
-    for one in result.answers[:10]:
-        error = "unknown" if math.isnan(one.standard_error) else f"{one.standard_error:.3f}"
-        style = "bold" if one.answer == result.answer else ""
-        table.add_row(escape(one.answer), f"{one.probability:.3f}", error, bar(one.probability), style=style)
-    if len(result.answers) > 10:
-        rest = sum(one.probability for one in result.answers[10:])
-        table.add_row(f"({len(result.answers) - 10} others)", f"{rest:.3f}", "", bar(rest), style="dim")
-    if result.no_answer_probability > 5e-4 or not result.answers:
-        share = result.no_answer_probability
-        table.add_row("(no answer)", f"{share:.3f}", "", bar(share), style="dim")
+    table = _table("answer", measure(result), "std. error", "")
+    for row in answer_rows(result.answers, result.no_answer_probability, result.answer, _MOST_ANSWERS):
+        name = escape(row.name) if row.is_answer else f"({row.name})"
+        style = {"chosen": "bold", "answer": ""}.get(row.kind, "dim")
+        table.add_row(name, f"{row.probability:.3f}", row.error_text, bar(row.probability), style=style)
     return table
 
 
@@ -118,12 +113,10 @@ def _health(result: Result) -> RenderableType:
 
 
 def _filter_rows(result: ParticleFilterResult) -> list[tuple[str, str]]:
-    error = result.log_evidence_standard_error
-    evidence = f"{result.log_evidence:.3f}" + ("" if math.isnan(error) else f" ± {error:.3f}")
     ess = " ".join(
         f"{size:.1f}{'*' if moved else ''}" for size, moved in zip(result.ess, [*result.resampled[1:], False], strict=True)
     )
-    rows = [("log evidence", evidence)]
+    rows = [("log evidence", with_error(result.log_evidence, result.log_evidence_standard_error))]
     observed = result.configuration
     if observed.get("reward_model") is not None:
         rows.append(("likelihood", f"{observed['likelihood']}, {observed['reward_model']}"))

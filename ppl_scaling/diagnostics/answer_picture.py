@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from ppl_scaling.diagnostics.style import DARK, new_figure, set_labels
 from ppl_scaling.inference.answers import Answer
+from ppl_scaling.inference.display import answer_rows
 
-__all__ = ["AnswerRow", "answer_rows", "plot_answers"]
+__all__ = ["plot_answers"]
 
 _ROOM = 0.17  # of the width, for the numbers right of the bars
-
-
-class AnswerRow(NamedTuple):
-    """A bar: ``kind`` is ``"chosen"``, ``"answer"``, ``"others"`` or ``"none"``; the error is NaN where it is not known."""
-
-    name: str
-    probability: float
-    standard_error: float
-    kind: str
-
-
-def answer_rows(answers: Sequence[Answer], no_answer_probability: float, chosen: str | None, most: int) -> list[AnswerRow]:
-    """Give the first answers, the others put together, and what has no answer if that can be seen or is all there is."""
-    rows = [
-        AnswerRow(one.answer, one.probability, one.standard_error, "chosen" if one.answer == chosen else "answer")
-        for one in answers[:most]
-    ]
-    if rest := answers[most:]:
-        share = math.fsum(one.probability for one in rest)
-        rows.append(AnswerRow(f"{len(rest)} other{'s' if len(rest) > 1 else ''}", share, math.nan, "others"))
-    if no_answer_probability > 5e-4 or not rows:
-        rows.append(AnswerRow("no answer", no_answer_probability, math.nan, "none"))
-    return rows
 
 
 def plot_answers(

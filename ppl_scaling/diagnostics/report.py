@@ -24,7 +24,6 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ppl_scaling.diagnostics.answer_picture import answer_rows
 from ppl_scaling.diagnostics.checks import STATUSES, HealthReport
 from ppl_scaling.diagnostics.evaluation_pictures import evaluation_facts, evaluation_pictures
 from ppl_scaling.diagnostics.genealogy_nodes import genealogy_page_data
@@ -34,6 +33,7 @@ from ppl_scaling.diagnostics.picture import Picture
 from ppl_scaling.diagnostics.pictures import filter_of, result_pictures
 from ppl_scaling.drafts import draft_of
 from ppl_scaling.inference import EvaluationRecord
+from ppl_scaling.inference.display import answer_rows
 from ppl_scaling.inference.results import Result, Trajectory
 from ppl_scaling.interfaces import AnswerFormat
 
@@ -158,14 +158,13 @@ def _sources(pictures: Sequence[Picture]) -> list[dict[str, str]]:
 def _answers(result: Result) -> list[dict[str, Any]]:
     rows = []
     for row in answer_rows(result.answers, result.no_answer_probability, result.answer, _MOST_ANSWERS):
-        own = row.kind in ("chosen", "answer")
         rows.append(
             {
                 "name": row.name,
                 "probability": row.probability,
-                "standard_error": row.standard_error if own else None,
+                "standard_error": row.standard_error if row.is_answer else None,
                 "chosen": row.kind == "chosen",
-                "fill": "full" if own else "rest",
+                "fill": "full" if row.is_answer else "rest",
                 "width": f"{200 * min(max(row.probability, 0.0), 1.0):.1f}" if math.isfinite(row.probability) else "0",
             }
         )
