@@ -87,11 +87,6 @@ class TokenLaw:
         """Whether every temperature is 1."""
         return host.is_true((self.temperature == 1).all())
 
-    @property
-    def truncates(self) -> bool:
-        """Whether some tokens may have probability zero that have none in the logits."""
-        return self.allowed is not None or self.top_k is not None or (self.top_p is not None and self.top_p < 1)
-
     def agrees_with(self, other: TokenLaw) -> bool:
         """Whether the other law is the same for every row."""
         if self is other:

@@ -53,11 +53,6 @@ class AnsweredPosterior(ScorePosterior):
         """Whether the posterior of the scores of those with an answer has the precision asked for."""
         return self.answered.precise
 
-    @property
-    def probability_answered(self) -> float:
-        """Posterior mean of the probability that a completion has an answer."""
-        return self._shape[0] / sum(self._shape)
-
     def log_power_mean(self, score: ArrayLike, m: ArrayLike) -> NDArray[np.float64]:
         """``log E[F(score)^m]``, by the sum for ``m`` up to 512 and by quadrature over ``q`` beyond that."""
         scores, numbers = np.broadcast_arrays(np.asarray(score, np.float64), check_powers(m))

@@ -65,7 +65,7 @@ def test_tokens_that_are_not_allowed_are_never_drawn_and_the_rest_is_normalised(
     expected = torch.tensor([[-math.inf, -math.log1p(math.e), -math.log1p(math.exp(-1)), -math.inf]])
     torch.testing.assert_close(law.log_probs(logits), expected)
     torch.testing.assert_close(law.rows(torch.tensor([0, 0])).log_probs(logits), expected)
-    assert law.truncates and not law.agrees_with(TokenLaw(torch.ones(1), top_k=2))
+    assert not law.agrees_with(TokenLaw(torch.ones(1), top_k=2))
 
 
 def test_allowed_tokens_of_the_wrong_kind_are_refused():
