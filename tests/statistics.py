@@ -2,8 +2,8 @@
 
 A test averages independent replicates under fixed seeds and compares the mean with the exact value in units of its own
 standard error. ``K = 5`` standard errors: for a normal mean, a right program fails with probability 5.7e-7 a comparison.
-The suite makes fewer than a thousand of them, so when a seed changes a false alarm has a chance below one in a thousand;
-with fixed seeds a test that passed keeps passing. The replicates are several hundred, so means are close to normal.
+The suite makes about 2,100 of them, so were all seeds changed, a false alarm would have a chance of about one in 800; with
+fixed seeds a test that passed keeps passing. The replicates are several hundred, so means are close to normal.
 """
 
 import math
