@@ -22,7 +22,7 @@ from ppl_scaling.inference import (
 from ppl_scaling.models import DraftProposal, LanguageModelStateSpace
 from tests.backends.plain import plain_log_prob
 from tests.conftest import tiny_config
-from tests.inference.test_particle_filter_exact import assert_matches
+from tests.inference.exactness import assert_matches
 from tests.worlds import LIKELIHOODS, LastLetter, early_ends, truncation
 
 DRAFTS = {
