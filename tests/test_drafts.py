@@ -1,5 +1,7 @@
 """A file is written whole or not at all."""
 
+import os
+
 import pytest
 
 from ppl_scaling.drafts import draft_of
@@ -21,6 +23,17 @@ def test_a_failure_leaves_what_was_there(tmp_path):
         draft.write_text("half of")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_followed_and_a_device_stays_one(tmp_path):
+    (tmp_path / "link.txt").symlink_to(tmp_path / "file.txt")
+    with draft_of(tmp_path / "link.txt", "a text") as draft:
+        draft.write_text("text")
+    assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "file.txt").read_text() == "text"
+    os.mkfifo(tmp_path / "pipe")
+    with draft_of(tmp_path / "pipe", "a text") as draft:
+        assert draft == tmp_path / "pipe"
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_what_cannot_be_written_is_said(tmp_path):
