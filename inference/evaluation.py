@@ -183,8 +183,33 @@ def evaluate(
 ) -> list[EvaluationRecord]:
     """Evaluate a method, or go on with it; see :class:`Evaluation`.
 
-    The settings that a file is bound to are the method's ``configuration``. Without ``grade`` answers are compared by
-    math-verify, with a time limit.
+    Parameters
+    ----------
+    method : Method
+        Its ``configuration`` are the settings that the file is bound to.
+    problems : sequence of Problem
+    path : str or path
+        Of the results; the evaluation goes on from what is there.
+    seeds : sequence of int
+        Every problem is run once for each.
+    batch_size : int
+        Problems that run at once; results depend on it.
+    grade : callable, optional
+        Default: answers are compared by math-verify, with a time limit.
+    overwrite : bool
+        Begin again instead of going on.
+    on_record : callable, optional
+        Called with every new record.
+
+    Returns
+    -------
+    list of EvaluationRecord
+        All of them, those that were there included.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or the file is of another kind or was made with other settings.
     """
     settings = {"method": method.method, **method.configuration}
     with (

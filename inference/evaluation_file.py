@@ -174,12 +174,13 @@ class EvaluationFile:
 
     def _check_settings(self) -> None:
         again = "Give it another name, or use overwrite to begin again."
-        try:
+        known = None
+        with contextlib.suppress(OSError, ValueError):
             known = json.loads(self.settings_path.read_bytes())
-        except (OSError, ValueError):
+        if not isinstance(known, dict):
             raise ValueError(
                 f"expected {self.settings_path} to say what settings {self.path} was made with, cannot read it. {again}"
-            ) from None
+            )
         differing = [key for key in self._settings | known if self._settings.get(key) != known.get(key)]
         if differing:
             changes = "; ".join(f"{key} was {known.get(key)!r}, is {self._settings.get(key)!r}" for key in differing)

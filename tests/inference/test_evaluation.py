@@ -187,8 +187,11 @@ def test_files_of_other_kinds_are_not_touched(tmp_path, complete):
     with pytest.raises(ValueError, match=r"line 1 of .* to be a result of an evaluation, got b'my notes'"):
         run(tmp_path / "text")
     (tmp_path / "orphan").write_bytes(complete.read_bytes())
-    with pytest.raises(ValueError, match=r"orphan.settings.json to say what settings"):
-        run(tmp_path / "orphan")
+    for settings in (None, "[1, 2]", "{"):
+        if settings is not None:
+            (tmp_path / "orphan.settings.json").write_text(settings)
+        with pytest.raises(ValueError, match=r"orphan.settings.json to say what settings"):
+            run(tmp_path / "orphan")
     spoilt = complete.read_text().splitlines()
     spoilt[3] = spoilt[3][:-4]
     (tmp_path / "spoilt").write_text("\n".join(spoilt) + "\n")
