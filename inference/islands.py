@@ -53,7 +53,8 @@ class Islands(Method):
     Parameters
     ----------
     replicated : Method
-        With results that have a ``log_evidence``: the particle filter and its relatives, annealed SMC.
+        With results that have a ``log_evidence``: the particle filter and its relatives, annealed SMC. Chains of particle
+        Gibbs too: the evidence of their first iteration, a plain filter, weighs a chain rightly wherever it moves then.
     num_replicates : int, default 4
         At least 2; in adaptive mode, as many as are added at a time.
     exchange : bool, default False

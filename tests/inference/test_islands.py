@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from ppl_scaling.errors import AllWeightsZeroError
-from ppl_scaling.inference import AnnealedSMC, Islands, ParticleFilter, enumerate_posterior, multinomial
+from ppl_scaling.inference import AnnealedSMC, Islands, ParticleFilter, ParticleGibbs, enumerate_posterior, multinomial
 from ppl_scaling.inference.pooling import answers_of, jackknife, shares_of
 from ppl_scaling.models import OddsLikelihood
 from tests.inference.exactness import assert_matches
 from tests.statistics import assert_mean
-from tests.worlds import LIKELIHOODS, WORLDS, AnyCase, LastLetter, answering, early_ends, impossible_branches
+from tests.worlds import LIKELIHOODS, WORLDS, AnyCase, LastLetter, answering, early_ends, impossible_branches, truncation
 
 
 def small_filter(model, num_particles=8, **settings):
@@ -46,6 +46,14 @@ def test_islands_that_are_resampled_alone_keep_their_weight(world):
     method = Islands(small_filter(model, 3, ess_threshold=1.0), num_replicates=12, exchange=True, exchange_threshold=0.2)
     results = method.run_batch(["?"] * 300, seed=10)
     assert_matches(results, enumerate_posterior(model, "?"))
+
+
+@pytest.mark.parametrize("world", [early_ends, truncation])
+def test_chains_are_pooled_by_the_evidence_they_began_with(world):
+    """Two particles and three iterations: chains alone are not at the posterior yet; weighed so they are right at any time."""
+    model = world(OddsLikelihood(temperature=0.7))
+    chain = ParticleGibbs(model, num_particles=2, num_iterations=3, burn_in=1, answer_format=LastLetter())
+    assert_matches(Islands(chain, num_replicates=3).run_batch(["?"] * 200, seed=11), enumerate_posterior(model, "?"))
 
 
 def test_islands_that_die_count_with_nothing():
