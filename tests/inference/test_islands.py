@@ -50,7 +50,7 @@ def test_islands_that_are_resampled_alone_keep_their_weight(world):
 
 @pytest.mark.parametrize("world", [early_ends, truncation])
 def test_chains_are_pooled_by_the_evidence_they_began_with(world):
-    """Two particles and three iterations: chains alone are not at the posterior yet; weighed so they are right at any time."""
+    """Two particles and three iterations: chains alone are not at the posterior yet; weighed so they are right."""
     model = world(OddsLikelihood(temperature=0.7))
     chain = ParticleGibbs(model, num_particles=2, num_iterations=3, burn_in=1, answer_format=LastLetter())
     assert_matches(Islands(chain, num_replicates=3).run_batch(["?"] * 200, seed=11), enumerate_posterior(model, "?"))
